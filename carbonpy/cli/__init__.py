@@ -1,0 +1,1 @@
+"""The `carbonpy` command: one table of commands in `main`, one module with ``main(argv) -> int`` for each."""
