@@ -27,7 +27,11 @@ LAYERS = {
 }
 LAYER_OF = {room: layer for layer, rooms in LAYERS.items() for room in rooms}
 #: (from, to) of two rooms in one layer between which the wall has a door.
-DOORS = {("metric", "errors"), ("retention", "errors"), ("cli", "daemons"), ("cli", "settings"), ("daemons", "settings")}
+DOORS = {
+    *((word, "errors") for word in LAYERS[0]),
+    *((room, "settings") for room in ("cli", "daemons")),
+    ("cli", "daemons"),
+}
 #: Third-party package -> the only rooms that may import it.
 THIRD_PARTY = {
     "numpy": {"wire", "whisper", "series", "ingest", "cache", "writing", "reading", "net", "web", "daemons"},
