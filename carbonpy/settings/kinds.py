@@ -1,0 +1,264 @@
+"""The kinds of values that settings have: from what a file says to what a component gets.
+
+The law: `read` takes a string (of carbon.conf or the command line) or a plain YAML value and returns the
+value, or raises ValueError with a sentence that says what would be right; `show` is its inverse,
+``kind.read(kind.show(value)) == value``, in a spelling that is right in YAML and in carbon.conf alike.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import os
+import re
+import socket
+import zoneinfo
+from dataclasses import dataclass
+
+_BOOLEANS = {"1": True, "yes": True, "true": True, "on": True, "0": False, "no": False, "false": False, "off": False}
+_PLAIN = re.compile(r"[A-Za-z_/][\w/.<>-]*|\d+(\.\d+){3}")
+_YAML_WORDS = frozenset(("true", "false", "yes", "no", "on", "off", "null", "y", "n"))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Text: any string.  The base of all kinds."""
+
+    @property
+    def description(self) -> str:
+        """What may be written, for people."""
+        return "text"
+
+    def read(self, raw: object) -> object:
+        """The value that `raw` means.  Raises ValueError with a sentence."""
+        if raw is None:
+            return ""
+        if isinstance(raw, list | dict):
+            raise ValueError("must be text, not a list or a mapping")
+        text = str(raw).strip()
+        if "\n" in text:
+            raise ValueError("must be one line; the lines below it are indented and so became part of it")
+        return text
+
+    def show(self, value: object) -> str:
+        """The spelling of `value` in both kinds of files."""
+        text = str(value)
+        if _PLAIN.fullmatch(text) and text.lower() not in _YAML_WORDS:
+            return text
+        return f'"{text}"' if '"' not in text and "\\" not in text else "'" + text.replace("'", "''") + "'"
+
+    def show_ini(self, value: object) -> str:
+        """The spelling of `value` in carbon.conf where that differs from `show`: no quotes, ``%`` doubled."""
+        return str(value).replace("%", "%%")
+
+
+@dataclass(frozen=True)
+class Flag(Kind):
+    """True or False, in any of ConfigParser's words."""
+
+    @property
+    def description(self) -> str:
+        return "True or False"
+
+    def read(self, raw: object) -> bool:
+        if isinstance(raw, bool):
+            return raw
+        value = _BOOLEANS.get(str(raw).strip().lower())
+        if value is None:
+            raise ValueError("must be True or False")
+        return value
+
+    def show(self, value: object) -> str:
+        return str(bool(value))
+
+    def show_ini(self, value: object) -> str:
+        return self.show(value)
+
+
+@dataclass(frozen=True)
+class Number(Kind):
+    """A number from `low` to `high`: an int if `whole` (or equal to one), else a float.
+
+    With `endless` it may be ``inf``, with `optional` ``None``; `above` excludes `low` itself.
+    """
+
+    low: float = 0
+    high: float = math.inf
+    whole: bool = False
+    endless: bool = False
+    optional: bool = False
+    above: bool = False
+    unit: str = ""
+
+    @property
+    def description(self) -> str:
+        words = "a whole number" if self.whole else "a number"
+        if self.unit:
+            words += f" of {self.unit}"
+        if self.high < math.inf:
+            words += f" from {_short(self.low)} to {_short(self.high)}"
+        elif self.above:
+            words += f" above {_short(self.low)}"
+        else:
+            words += f", {_short(self.low)} or more"
+        return words + (" or inf" if self.endless else "") + (" or None" if self.optional else "")
+
+    def read(self, raw: object) -> int | float | None:
+        if self.optional and (raw is None or str(raw).strip().lower() in ("none", "")):
+            return None
+        value = _number(raw)
+        if value is None or math.isnan(value):
+            raise ValueError(f"must be {self.description}")
+        inside = self.low < value if self.above else self.low <= value
+        if not inside or value > self.high or (math.isinf(value) and not self.endless):
+            raise ValueError(f"must be {self.description}")
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if self.whole and isinstance(value, float) and not math.isinf(value):
+            raise ValueError(f"must be {self.description}")
+        return value
+
+    def show(self, value: object) -> str:
+        return "None" if value is None else _short(value)
+
+    def show_ini(self, value: object) -> str:
+        return self.show(value)
+
+
+def _number(raw: object) -> int | float | None:
+    if isinstance(raw, bool):
+        return None
+    if isinstance(raw, int | float):
+        return raw
+    text = str(raw).strip()
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _short(value: object) -> str:
+    return repr(value) if isinstance(value, float) and not value.is_integer() else f"{value}".removesuffix(".0")
+
+
+@dataclass(frozen=True)
+class Choice(Kind):
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+    @property
+    def description(self) -> str:
+        return "one of " + ", ".join(self.words)
+
+    def read(self, raw: object) -> str:
+        text = str(raw).strip()
+        if text not in self.words:
+            raise ValueError(f"must be {self.description}")
+        return text
+
+
+@dataclass(frozen=True)
+class Path(Kind):
+    """A file or directory; ``~`` is expanded, ``..`` and double slashes are resolved."""
+
+    @property
+    def description(self) -> str:
+        return "a path"
+
+    def read(self, raw: object) -> str:
+        text = super().read(raw)
+        if not text or "\0" in str(text):
+            raise ValueError("must be a path; give one or remove the line")
+        return os.path.normpath(os.path.expanduser(str(text)))
+
+
+@dataclass(frozen=True)
+class Interface(Kind):
+    """An address to listen at: IPv4 or IPv6; ``::`` is every address of both.  Host names are resolved."""
+
+    @property
+    def description(self) -> str:
+        return "an IPv4 or IPv6 address"
+
+    def read(self, raw: object) -> str:
+        text = str(super().read(raw))
+        bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+        if not bare:
+            return "0.0.0.0"
+        try:
+            return str(ipaddress.ip_address(bare))
+        except ValueError:
+            pass
+        try:
+            return str(socket.getaddrinfo(bare, None, type=socket.SOCK_STREAM)[0][4][0])
+        except (OSError, UnicodeError):
+            raise ValueError(
+                "must be an IPv4 or IPv6 address of this machine, like 127.0.0.1, 0.0.0.0 for every IPv4 address "
+                "or :: for every address"
+            ) from None
+
+
+@dataclass(frozen=True)
+class Port(Number):
+    """A port from 1 to 65535, or 0 for none."""
+
+    high: float = 65535
+    whole: bool = True
+
+    @property
+    def description(self) -> str:
+        return "a port from 1 to 65535, or 0 for none"
+
+
+@dataclass(frozen=True)
+class Processes(Kind):
+    """How many child processes: a number, or ``auto`` for one less than there are cores (at most `most`)."""
+
+    most: int = 8
+
+    @property
+    def description(self) -> str:
+        return "auto or a whole number from 0 to 64"
+
+    def read(self, raw: object) -> int:
+        if str(raw).strip().lower() == "auto":
+            return max(0, min(self.most, usable_cores() - 1))
+        value = _number(raw)
+        if value is None or value != value or not 0 <= value <= 64 or value != int(value):
+            raise ValueError(f"must be {self.description}")
+        return int(value)
+
+    def show(self, value: object) -> str:
+        return str(value)
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may run on."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class TimeZone(Kind):
+    """A name of the tz database."""
+
+    @property
+    def description(self) -> str:
+        return "a time zone like UTC or Europe/Berlin"
+
+    def read(self, raw: object) -> str:
+        text = str(super().read(raw))
+        if text == "UTC":
+            return text
+        try:
+            zoneinfo.ZoneInfo(text)
+        except (KeyError, ValueError, OSError):
+            raise ValueError(f"must be {self.description}; this machine knows no such zone") from None
+        return text

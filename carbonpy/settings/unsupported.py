@@ -1,0 +1,86 @@
+"""What carbon knows in carbon.conf and carbonpy does not use: a word on what to do instead.
+
+The law: a setting is either in the table or here, never in both; a file with one of these is read all the
+same, with one warning that names it.
+"""
+
+from __future__ import annotations
+
+_AMQP = "AMQP is not built in; let a bridge such as telegraf read the queue and send lines to LINE_RECEIVER_PORT"
+_MANHOLE = "there is no shell inside the daemon; /health and /metrics at HTTP_PORT show its state"
+_CERES = "only whisper files are written; remove the line"
+_TAGS = "names and tags go into CATALOG_FILE and are not posted to graphite-web; remove the line"
+_PROTOBUF = "there is no protobuf receiver; let senders use the line or the pickle port"
+_RELAY = "the cache sends nothing on; carbonpy's own metrics stay in its own cache, so remove the line"
+
+#: NAME -> what to do instead.
+UNSUPPORTED = {
+    "WHITELISTS_DIR": "carbon never read it either; the lists are whitelist.conf and blacklist.conf in CONF_DIR",
+    "RAVEN_DSN": "errors are not sent to Sentry; they are in the log and counted at /metrics",
+    "GRAPHITE_URL": _TAGS,
+    "ENABLE_TAGS": _TAGS,
+    "SKIP_TAGS_FOR_NONTAGGED": _TAGS,
+    "TAG_UPDATE_INTERVAL": _TAGS,
+    "TAG_BATCH_SIZE": _TAGS,
+    "TAG_QUEUE_SIZE": _TAGS,
+    "TAG_RELAY_NORMALIZED": "it is for relays; the cache always normalises tags, so remove the line",
+    "PROTOBUF_RECEIVER_INTERFACE": _PROTOBUF,
+    "PROTOBUF_RECEIVER_PORT": _PROTOBUF,
+    "ENABLE_AMQP": _AMQP,
+    "AMQP_VERBOSE": _AMQP,
+    "AMQP_HOST": _AMQP,
+    "AMQP_PORT": _AMQP,
+    "AMQP_VHOST": _AMQP,
+    "AMQP_USER": _AMQP,
+    "AMQP_PASSWORD": _AMQP,
+    "AMQP_EXCHANGE": _AMQP,
+    "AMQP_METRIC_NAME_IN_BODY": _AMQP,
+    "AMQP_SPEC": _AMQP,
+    "BIND_PATTERNS": _AMQP,
+    "ENABLE_MANHOLE": _MANHOLE,
+    "MANHOLE_INTERFACE": _MANHOLE,
+    "MANHOLE_PORT": _MANHOLE,
+    "MANHOLE_USER": _MANHOLE,
+    "MANHOLE_PUBLIC_KEY": _MANHOLE,
+    "MANHOLE_HOST_KEY_DIR": _MANHOLE,
+    "CERES_MAX_SLICE_GAP": _CERES,
+    "CERES_NODE_CACHING_BEHAVIOR": _CERES,
+    "CERES_SLICE_CACHING_BEHAVIOR": _CERES,
+    "CERES_LOCK_WRITES": _CERES,
+    "RELAY_CACHE_METRICS": _RELAY,
+    "RELAY_METHOD": _RELAY,
+    "DESTINATIONS": _RELAY,
+    "DESTINATION_PROTOCOL": _RELAY,
+    "DESTINATION_TRANSPORT": _RELAY,
+    "DESTINATION_SSL_CA": _RELAY,
+    "DESTINATION_POOL_REPLICAS": _RELAY,
+    "DESTINATIONS_POOL_REPLICAS": _RELAY,
+    "REPLICATION_FACTOR": _RELAY,
+    "DIVERSE_REPLICAS": _RELAY,
+    "DYNAMIC_ROUTER": _RELAY,
+    "DYNAMIC_ROUTER_MAX_RETRIES": _RELAY,
+    "ROUTER_HASH_TYPE": _RELAY,
+    "MAX_DATAPOINTS_PER_MESSAGE": _RELAY,
+    "MAX_QUEUE_SIZE": _RELAY,
+    "QUEUE_LOW_WATERMARK_PCT": _RELAY,
+    "TIME_TO_DEFER_SENDING": _RELAY,
+    "USE_RATIO_RESET": _RELAY,
+    "MIN_RESET_STAT_FLOW": _RELAY,
+    "MIN_RESET_RATIO": _RELAY,
+    "MIN_RESET_INTERVAL": _RELAY,
+    "MAX_AGGREGATION_INTERVALS": "it is for aggregators; remove the line",
+    "FORWARD_ALL": "it is for aggregators; remove the line",
+    "AGGREGATION_RULES": "it is for aggregators; remove the line",
+    "REWRITE_RULES": "it is for aggregators; remove the line",
+    "RELAY_RULES": "it is for relays; remove the line",
+    "WRITE_BACK_FREQUENCY": "it is for aggregators; remove the line",
+    "LOG_AGGREGATOR_MISSES": "it is for aggregators; remove the line",
+    "CACHE_METRIC_NAMES_MAX": "it is for aggregators; MAX_METRICS bounds the names that the cache knows",
+    "CACHE_METRIC_NAMES_TTL": "it is for aggregators; MAX_METRICS bounds the names that the cache knows",
+}
+#: Settings that ask for nothing when they say this: they are satisfied, without a word.
+SATISFIED = {"USE_INSECURE_UNPICKLER": ("false", "no", "off", "0")}
+#: What to do instead when they say something else.
+UNSATISFIED = {
+    "USE_INSECURE_UNPICKLER": "pickles are never executed, and need not be: the pickle port reads what senders send"
+}
