@@ -1,0 +1,331 @@
+"""The cache: a tail of batches, sorted runs, and what is lent to the writers.
+
+The law.
+
+* A point is readable from `append` until the loan that carries it is confirmed: `peek` sees the
+  tail, the runs that wait and the runs on loan.
+* A loan ends in exactly one way: `confirm` (what was written goes, what has to wait comes back as a
+  waiting run) or `give_back` (everything comes back, in its old place).
+* `cached` counts the points that are in the cache; whatever leaves it is returned by `append`,
+  `seal` and `confirm` as numbers, so that the owner's ledger balances.
+* The journal segments of a run are forgotten when no run refers to them any more.
+
+Metrics are divided into `shares`, one per writer: share = id mod shares.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from carbonpy.cache.journal import Journal, Segment
+from carbonpy.cache.run import EMPTY, Columns, Run, concatenate, merge
+
+#: A tail of this many points is sealed: sorting it takes a few milliseconds, so the reactor never pauses long.
+SEAL_POINTS = 65536
+#: So many runs of waiting points are merged into one.
+_MOST_WAITING_RUNS = 8
+
+
+class Loan:
+    """Points of one share on loan to a writer.  `columns` are sorted runs one behind the other, in order of arrival."""
+
+    def __init__(self, share: int, runs: list[Run], held: np.ndarray = EMPTY[0]) -> None:
+        self.share = share
+        self.runs = runs
+        #: Ids of which older points wait outside this loan: their files may not be made now, or the
+        #: older points would be written after, and over, the newer ones.
+        self.held = held
+        self.points = sum(len(run.ids) for run in runs)
+
+    @property
+    def columns(self) -> Columns:
+        """All points of the loan, not merged."""
+        return concatenate([run.columns for run in self.runs])
+
+
+class Cache:
+    """The write-back cache.  `peek` is safe from any thread; everything else belongs to one thread (the reactor's)."""
+
+    def __init__(
+        self,
+        *,
+        shares: int = 1,
+        journal: Journal | None = None,
+        new_names: Callable[[int], tuple[int, list[bytes]]] = lambda first: (first, []),
+        on_replaced: Callable[[int], None] = lambda points: None,
+    ) -> None:
+        self._lock = threading.Lock()
+        self._journal = journal
+        self._new_names = new_names
+        self._on_replaced = on_replaced
+        self._shares = shares
+        self._tail: list[Columns] = []
+        self._tail_points = 0
+        self._tail_segments: set[int] = set()
+        self._runs: list[list[Run]] = [[] for _ in range(shares)]
+        self._loans: list[Loan | None] = [None] * shares
+        self._references: dict[int, int] = {}
+        #: Points in the cache.  Safe to read from any thread.
+        self.cached = 0
+
+    # ---- coming in
+
+    def append(self, ids: np.ndarray, timestamps: np.ndarray, values: np.ndarray) -> None:
+        """Take a batch: to the journal, then to the tail."""
+        columns = (ids, timestamps, values)
+        if self._journal is not None:
+            self._journal.append(columns, self._new_names)
+        self._take(columns)
+
+    def _take(self, columns: Columns) -> None:
+        count = len(columns[0])
+        with self._lock:
+            self._tail.append(columns)
+            self._tail_points += count
+            self.cached += count
+        if self._tail_points >= SEAL_POINTS:
+            self.seal()
+
+    def replay(self, journal: Journal, segment: Segment, intern: Callable[[bytes], int], first_id: int) -> dict[int, int]:
+        """Take the points of a segment that an earlier life left; {verdict or first_id: points}.
+
+        Points whose name has a verdict below `first_id` are not taken.  The points stay in their old
+        segment; nothing is journalled again.
+        """
+        self.seal()
+        counts: dict[int, int] = {}
+        for number, (ids, timestamps, values) in journal.replay(segment, intern):
+            known = ids >= first_id
+            for verdict in np.unique(ids[~known]).tolist():
+                counts[verdict] = counts.get(verdict, 0) + int((ids == verdict).sum())
+            taken = int(known.sum())
+            counts[first_id] = counts.get(first_id, 0) + taken
+            self._tail_segments.add(number)
+            with self._lock:
+                self._tail.append((ids[known], timestamps[known], values[known]))
+                self._tail_points += taken
+                self.cached += taken
+            if self._tail_points >= 4 * SEAL_POINTS:
+                self.seal()
+                self._tail_segments.add(number)
+        self.seal()
+        return counts
+
+    def seal(self) -> None:
+        """Sort the tail into one run per share.  Points that a later one replaced leave the cache."""
+        segments = self._tail_segments
+        self._tail_segments = set()
+        if self._journal is not None and (number := self._journal.rotate()):
+            segments.add(number)
+        if not self._tail_points:
+            self._release(segments, ())
+            return
+        columns = merge(self._tail)
+        runs = self._divide(columns, frozenset(segments))
+        replaced = self._tail_points - len(columns[0])
+        self._release(segments, [run for _, run in runs])
+        with self._lock:
+            for share, run in runs:
+                self._runs[share].append(run)
+            self._tail = []
+            self._tail_points = 0
+            self.cached -= replaced
+        if replaced:
+            self._on_replaced(replaced)
+
+    def _divide(self, columns: Columns, segments: frozenset[int]) -> list[tuple[int, Run]]:
+        if self._shares == 1:
+            return [(0, Run(*columns, segments))]
+        ids, timestamps, values = columns
+        share_of = ids % self._shares
+        runs = []
+        for share in range(self._shares):
+            mine = share_of == share
+            if mine.any():
+                runs.append((share, Run(ids[mine], timestamps[mine], values[mine], segments)))
+        return runs
+
+    def _release(self, numbers: Iterable[int], runs: Iterable[Run]) -> None:
+        """Count new `runs` as holders of their segments; forget those of `numbers` that nobody holds."""
+        for run in runs:
+            for number in run.segments:
+                self._references[number] = self._references.get(number, 0) + 1
+        free = {number for number in numbers if not self._references.get(number)}
+        for number in free:
+            self._references.pop(number, None)
+        if free and self._journal is not None:
+            self._journal.forget(free)
+
+    def _drop(self, runs: Iterable[Run], kept: Iterable[Run]) -> None:
+        """`runs` are gone, `kept` took their place: count the segments' holders anew."""
+        kept = list(kept)
+        self._release((), kept)
+        numbers: set[int] = set()
+        for run in runs:
+            for number in run.segments:
+                self._references[number] -= 1
+                numbers.add(number)
+        self._release(numbers, ())
+
+    # ---- going out
+
+    def lend(self, share: int, *, creates: float = float("inf"), at_most: int | None = None) -> Loan | None:
+        """Lend the sealed runs of a share to its writer; None if there is nothing to write or a loan is out.
+
+        Of the waiting points go those of at most `creates` metrics.  `at_most` bounds the points: the
+        oldest runs go first, and at least one goes.
+        """
+        self.seal()
+        if self._loans[share] is not None:
+            return None
+        self._merge_waiting(share)
+        chosen: list[Run] = []
+        left: list[Run] = []
+        points = 0
+        with self._lock:
+            full = False
+            for run in self._runs[share]:
+                if run.waiting:
+                    if creates >= 1 and not full:
+                        part, rest = self._split_waiting(run, creates)
+                        creates -= len(np.unique(part.ids)) if creates != float("inf") else 0
+                        chosen.append(part)
+                        left += [rest] if len(rest.ids) else []
+                        if len(rest.ids):
+                            self._release((), [rest])
+                    else:
+                        left.append(run)
+                elif full or (at_most is not None and points and points + len(run.ids) > at_most):
+                    full = True
+                    left.append(run)
+                else:
+                    points += len(run.ids)
+                    chosen.append(run)
+            if not chosen:
+                return None
+            held = [run.ids for run in left if run.waiting]
+            loan = Loan(share, chosen, np.unique(np.concatenate(held)) if held else EMPTY[0])
+            self._loans[share] = loan
+            self._runs[share] = left
+        return loan
+
+    @staticmethod
+    def _split_waiting(run: Run, metrics: float) -> tuple[Run, Run]:
+        identities = np.unique(run.ids)
+        if len(identities) <= metrics:
+            return run, run._replace(ids=EMPTY[0], timestamps=EMPTY[1], values=EMPTY[2])
+        chosen = identities[: int(metrics)]
+        return run.only(chosen), run.only(identities[int(metrics) :])
+
+    def _merge_waiting(self, share: int) -> None:
+        """Merge many runs of waiting points into one, in a segment of its own, so that old segments can go."""
+        waiting = [run for run in self._runs[share] if run.waiting]
+        if len(waiting) <= _MOST_WAITING_RUNS:
+            return
+        columns = merge([run.columns for run in waiting])
+        merged = self._rejournalled(columns, frozenset().union(*(run.segments for run in waiting)))
+        replaced = sum(len(run.ids) for run in waiting) - len(columns[0])
+        self._drop(waiting, [merged])
+        with self._lock:
+            self._runs[share] = [merged, *(run for run in self._runs[share] if not run.waiting)]
+            self.cached -= replaced
+        if replaced:
+            self._on_replaced(replaced)
+
+    def _rejournalled(self, columns: Columns, segments: frozenset[int]) -> Run:
+        """A waiting run in a fresh segment; in its old ones if the journal cannot be written just now."""
+        if self._journal is not None and segments:
+            self.seal()
+            if self._journal.append(columns, self._new_names):
+                segments = frozenset({self._journal.rotate()})
+            elif number := self._journal.rotate():
+                segments |= {number}
+        return Run(*columns, segments, True)
+
+    def confirm(self, loan: Loan, deferred: np.ndarray) -> int:
+        """The loan is written, except the metrics in `deferred` (uint32 ids): their points wait.
+
+        How many points left the cache.
+        """
+        kept: list[Run] = []
+        if len(deferred):
+            parts = [run.only(deferred) for run in loan.runs]
+            fresh = [part for part, run in zip(parts, loan.runs) if not run.waiting and len(part.ids)]
+            kept = [part for part, run in zip(parts, loan.runs) if run.waiting and len(part.ids)]
+            if fresh:
+                columns = concatenate([part.columns for part in fresh]) if len(fresh) == 1 else merge(
+                    [part.columns for part in fresh]
+                )
+                replaced = sum(len(part.ids) for part in fresh) - len(columns[0])
+                kept.append(self._rejournalled(columns, frozenset().union(*(part.segments for part in fresh))))
+                if replaced:
+                    self.cached -= replaced
+                    self._on_replaced(replaced)
+            else:
+                replaced = 0
+        else:
+            replaced = 0
+        left = loan.points - replaced - sum(len(run.ids) for run in kept)
+        self._drop(loan.runs, kept)
+        with self._lock:
+            self._loans[loan.share] = None
+            self._runs[loan.share] = kept + self._runs[loan.share]
+            self.cached -= left
+        return left
+
+    def give_back(self, loan: Loan) -> None:
+        """The writer died: everything of the loan is as if it had never been lent."""
+        with self._lock:
+            self._loans[loan.share] = None
+            self._runs[loan.share] = loan.runs + self._runs[loan.share]
+
+    # ---- looking
+
+    def peek(self, identity: int) -> tuple[np.ndarray, np.ndarray]:
+        """(timestamps, values) of a metric's points, sorted by time, the last value of each.  Safe from any thread."""
+        share = identity % self._shares
+        with self._lock:
+            tail = list(self._tail)
+            loan = self._loans[share]
+            runs = (loan.runs if loan is not None else []) + self._runs[share]
+        parts = [part for run in runs if len((part := run.of(identity))[0])]
+        for ids, timestamps, values in tail:
+            at = np.flatnonzero(ids == identity)
+            if len(at):
+                parts.append((timestamps[at], values[at]))
+        if not parts:
+            return EMPTY[1], EMPTY[2]
+        timestamps = np.concatenate([part[0] for part in parts])
+        values = np.concatenate([part[1] for part in parts])
+        if len(timestamps) > 1 and not (timestamps[1:] > timestamps[:-1]).all():
+            order = np.argsort(timestamps, kind="stable")
+            timestamps, values = timestamps[order], values[order]
+            keep = np.append(timestamps[1:] != timestamps[:-1], True)
+            timestamps, values = timestamps[keep], values[keep]
+        return timestamps, values
+
+    def peek_many(self, identities: Iterable[int]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """`peek` for many metrics at once.  Safe from any thread."""
+        return {identity: self.peek(identity) for identity in identities}
+
+    def waiting(self) -> int:
+        """How many points wait for their file to be made or mended."""
+        with self._lock:
+            return sum(len(run.ids) for runs in self._runs for run in runs if run.waiting)
+
+    def metrics(self) -> int:
+        """How many metrics have points in sealed runs or on loan (a figure for people, counted when asked)."""
+        with self._lock:
+            runs = [run for runs in self._runs for run in runs]
+            runs += [run for loan in self._loans if loan is not None for run in loan.runs]
+            tail = list(self._tail)
+        parts = [np.unique(run.ids) for run in runs] + [np.unique(ids) for ids, _, _ in tail]
+        return len(np.unique(np.concatenate(parts))) if parts else 0
+
+    @property
+    def lent(self) -> int:
+        """How many points are on loan."""
+        return sum(loan.points for loan in self._loans if loan is not None)

@@ -1,0 +1,160 @@
+"""The intake: what receivers gathered becomes batches of accepted datapoints, and counts.
+
+The law.  Every datapoint that comes in is either part of a batch that `accept` was called with, or
+counted in `dropped` under one reason:
+
+    malformed       a line or pickled item that is not a datapoint
+    blacklisted, not_whitelisted, invalid_name, too_many_names      (see `names`)
+    nan             a value that is not a number
+    timestamp       a time outside [0, 2**32), or further ahead than MAX_FUTURE
+    cache_full      only for senders that cannot be paused (UDP) or with flow control off
+
+`received` is their sum.  A bad line costs itself; its neighbours and its connection live on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from carbonpy.clock import Clock
+from carbonpy.counters import Counter, CounterGroup
+from carbonpy.errors import WireError
+from carbonpy.ingest.names import FIRST_ID, VERDICTS, NameTable
+from carbonpy.wire import line
+
+#: A batch: ids (uint32), timestamps (uint32), values (float64), equally long.
+Accept = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
+#: Hears of a refused line or item: (sender, what was sent, why).
+Complain = Callable[[str, bytes, str], None]
+
+
+def _say_nothing(sender: str, what: bytes, why: str) -> None:
+    pass
+
+
+class Intake:
+    """From gathered bytes to accepted batches.  Reactor thread only."""
+
+    def __init__(
+        self,
+        names: NameTable,
+        accept: Accept,
+        clock: Clock,
+        *,
+        resolution: int = 1,
+        max_future: float = 0,
+        complain: Complain = _say_nothing,
+    ) -> None:
+        self._names = names
+        self._accept = accept
+        self._clock = clock
+        self.resolution = resolution
+        self.max_future = max_future
+        self._complain = complain
+        self.received = Counter()
+        #: Datapoints that were accepted, by all ways in.
+        self.accepted = Counter()
+        self.dropped = CounterGroup()
+
+    def lines(self, texts: Sequence[tuple[bytes, str]], droppable: bool = False) -> None:
+        """Texts of whole lines with their senders, from any number of connections.
+
+        `droppable`: these points may be refused, as ``cache_full``, by the owner of a full cache.
+        """
+        text = texts[0][0] if len(texts) == 1 else b"".join([text for text, _ in texts])
+        points = line.parse(text)
+        if points is not None and self._points(points):
+            return
+        for text, sender in texts:
+            points = line.parse(text)
+            if points is None or not self._points(points):
+                self._line_by_line(text, sender)
+
+    def _line_by_line(self, text: bytes, sender: str) -> None:
+        names: list[bytes] = []
+        timestamps: list[float] = []
+        values: list[float] = []
+        for one in text.split(b"\n"):
+            try:
+                point = line.parse_line(one)
+            except WireError as error:
+                self.refuse("malformed", sender, one, str(error))
+                continue
+            if point is not None:
+                names.append(point[0])
+                timestamps.append(point[1])
+                values.append(point[2])
+        if names:
+            self.points(names, np.array(timestamps, np.float64), np.array(values, np.float64))
+
+    def refuse(self, reason: str, sender: str, what: bytes, why: str, count: int = 1) -> None:
+        """Count `count` datapoints that will never be accepted, and say why."""
+        self.received.add(count)
+        self.dropped.add(reason, count)
+        self._complain(sender, what, why)
+
+    def _points(self, points: line.Points) -> bool:
+        """Take points of the fast path; False (and nothing taken) if a new name needs the careful one.
+
+        A name with Unicode white space in it is three fields, not one, to carbon; `parse` only knows
+        the white space of ASCII.  Names are looked at when they are new, so this costs known ones nothing.
+        """
+        names = points.names
+        ids = list(map(self._names.ids.get, names))
+        if None in ids:
+            for name in names:
+                if name not in self._names.ids and not name.isascii():
+                    text = name.decode(errors="replace")
+                    if "\ufffd" in text or len(text.split()) != 1 or text.strip() != text:
+                        return False
+        self.points(names, points.timestamps, points.values, ids)
+        return True
+
+    def points(
+        self,
+        names: Sequence[bytes],
+        timestamps: np.ndarray,
+        values: np.ndarray,
+        known: list[int | None] | None = None,
+    ) -> None:
+        """Datapoints in parallel columns; timestamps int64 or float64, -1 (any in (-2, -1]) means now."""
+        count = len(names)
+        self.received.add(count)
+        ids = known if known is not None else list(map(self._names.ids.get, names))
+        if None in ids:
+            intern = self._names.intern
+            ids = [intern(name) if known_id is None else known_id for name, known_id in zip(names, ids)]
+        columns = self._judge(np.array(ids, np.uint32), timestamps, values)
+        if len(columns[0]):
+            self.accepted.add(len(columns[0]))
+            self._accept(*columns)
+
+    def _judge(self, ids: np.ndarray, times: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        if ids.min() < FIRST_ID:
+            refused = ids < FIRST_ID
+            for verdict, many in enumerate(np.bincount(ids[refused]).tolist()):
+                self.dropped.add(VERDICTS[verdict], many)
+            ids, times, values = ids[~refused], times[~refused], values[~refused]
+        nan = np.isnan(values)
+        if nan.any():
+            self.dropped.add("nan", int(nan.sum()))
+            ids, times, values = ids[~nan], times[~nan], values[~nan]
+        if not len(ids):
+            return ids, times, values
+        now = self._clock()
+        if times.dtype != np.int64:
+            with np.errstate(invalid="ignore"):
+                usable = np.abs(times) < 2**62
+                times = np.where(usable, np.trunc(times), -9.0).astype(np.int64)
+        latest = 2**32 - 1 if self.max_future <= 0 else min(2**32 - 1, int(now + self.max_future))
+        if times.min() < 0 or times.max() > latest:
+            times = np.where(times == -1, int(now), times)
+            wrong = (times < 0) | (times > latest)
+            if wrong.any():
+                self.dropped.add("timestamp", int(wrong.sum()))
+                ids, times, values = ids[~wrong], times[~wrong], values[~wrong]
+        if self.resolution > 1:
+            times = times - times % self.resolution
+        return ids, times.astype(np.uint32), values

@@ -1,0 +1,139 @@
+"""The name table: raw names as they came over the wire to small integers, decided once.
+
+The law.  `ids` maps a raw name either to the id of its metric (FIRST_ID and up) or to a verdict
+below FIRST_ID that says why the name is refused.  Two raw names with the same canonical form have
+the same id.  An id never changes its metric.  When the lists of allowed and denied names change,
+`judge_again` recomputes the mapping, not the datapoints.
+
+The table is bounded: at `max_names` new names get the verdict FULL and are not remembered, so a
+flood of random names costs time but no memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from carbonpy.errors import MetricError
+from carbonpy.metric import MAX_NAME_BYTES, canonical
+
+#: Verdicts: why a name is refused.  The words are the ledger's reasons.
+VERDICTS = ("", "blacklisted", "not_whitelisted", "invalid_name", "too_many_names")
+DENIED, NOT_ALLOWED, INVALID, FULL = 1, 2, 3, 4
+#: The first id of a metric; smaller numbers are verdicts.
+FIRST_ID = 16
+
+#: Decides whether a raw name may pass: 0, DENIED or NOT_ALLOWED.
+Judge = Callable[[str], int]
+
+
+def judge_by_lists(denied: Callable[[str], bool] | None, allowed: Callable[[str], bool] | None) -> Judge:
+    """A Judge from the matchers of blacklist.conf and whitelist.conf (None: no such list, or an empty one)."""
+
+    def judge(name: str) -> int:
+        if denied is not None and denied(name):
+            return DENIED
+        if allowed is not None and not allowed(name):
+            return NOT_ALLOWED
+        return 0
+
+    return judge
+
+
+def let_all_pass(name: str) -> int:
+    """The Judge without lists."""
+    return 0
+
+
+class NameTable:
+    """Raw names to ids.  One thread interns (the reactor's); looking up a metric is safe from any thread."""
+
+    def __init__(
+        self, judge: Judge = let_all_pass, max_names: int = 4_000_000, max_name_bytes: int = MAX_NAME_BYTES
+    ) -> None:
+        self.ids: dict[bytes, int] = {}
+        self.max_names = max_names
+        self.max_name_bytes = max_name_bytes
+        self._judge = judge
+        self._metrics: list[bytes] = [b""] * FIRST_ID
+        #: Metrics that were never seen under their canonical name, only under another raw one.
+        self._elsewhere: dict[bytes, int] = {}
+        #: Called with the canonical name and id of every metric when it is first seen.
+        self.on_new: list[Callable[[int, str], None]] = []
+
+    def __len__(self) -> int:
+        """How many metrics have an id."""
+        return len(self._metrics) - FIRST_ID
+
+    @property
+    def next_id(self) -> int:
+        """The id that the next new metric will get."""
+        return len(self._metrics)
+
+    def intern(self, raw: bytes) -> int:
+        """The id or verdict of `raw`, decided now if the name is new."""
+        known = self.ids.get(raw)
+        if known is not None:
+            return known
+        if len(self.ids) >= self.max_names:
+            return FULL
+        try:
+            name = raw.decode()
+            verdict = self._judge(name)
+            metric = b"" if verdict else canonical(name, self.max_name_bytes).encode()
+        except (UnicodeDecodeError, MetricError):
+            verdict = INVALID
+        if verdict:
+            # A refused name is remembered in a cut-off form only if it is short: refusals may not eat the memory.
+            if len(raw) <= 256:
+                self.ids[raw] = verdict
+            return verdict
+        identity = self._look_up(metric)
+        if identity is None:
+            identity = len(self._metrics)
+            if metric == raw:
+                metric = raw
+            else:
+                self._elsewhere[metric] = identity
+            self._metrics.append(metric)
+            for tell in self.on_new:
+                tell(identity, metric.decode())
+        self.ids[raw] = identity
+        return identity
+
+    def _look_up(self, metric: bytes) -> int | None:
+        # `canonical` is idempotent, so a canonical name in `ids` maps to itself, unless a list refuses it.
+        identity = self.ids.get(metric, 0)
+        return identity if identity >= FIRST_ID else self._elsewhere.get(metric)
+
+    def id_of(self, metric: str) -> int | None:
+        """The id of a canonical name, None if it was never seen (or is refused).  Safe from any thread."""
+        key = metric.encode()
+        identity = self._look_up(key)
+        return identity if identity is not None and self._metrics[identity] == key else None
+
+    def metric(self, identity: int) -> str:
+        """The canonical name of an id.  Safe from any thread."""
+        return self._metrics[identity].decode()
+
+    def metrics(self, identities: Iterable[int]) -> list[bytes]:
+        """Canonical names (UTF-8) of many ids."""
+        names = self._metrics
+        return [names[identity] for identity in identities]
+
+    def __iter__(self) -> Iterator[str]:
+        """All canonical names in the order of their ids."""
+        for metric in self._metrics[FIRST_ID:]:
+            yield metric.decode()
+
+    def judge_again(self, judge: Judge) -> int:
+        """Take a new Judge and decide every raw name anew; how many verdicts changed."""
+        self._judge = judge
+        raws = self.ids
+        self._elsewhere = {metric: number for number, metric in enumerate(self._metrics) if number >= FIRST_ID}
+        self.ids = {}
+        changed = 0
+        for raw, before in raws.items():
+            after = self.intern(raw)
+            changed += (after if after < FIRST_ID else 0) != (before if before < FIRST_ID else 0)
+        self._elsewhere = {m: number for m, number in self._elsewhere.items() if self.ids.get(m) != number}
+        return changed

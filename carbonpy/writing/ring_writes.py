@@ -1,0 +1,215 @@
+"""The columnar heart of a sweep: points of many open files of one layout to positional writes.
+
+The law: for every metric the bytes written are those that ``whisper.update_many`` would write for
+the same points (see `carbonpy.whisper.file`), provided that the metric is *plain*: all its points
+lie within the finest archive's retention, none lies far in the future, and they do not lap any
+ring.  `plain_metrics` says which are; the others go through `carbonpy.whisper.file.write_points`.
+
+Metrics are numbered 0..n-1 within the call; points are sorted by (metric, timestamp).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import numpy as np
+
+from carbonpy.whisper.layout import POINT, POINT_SIZE
+from carbonpy.whisper.rollup import aggregate_rows
+from carbonpy.writing.table import Layout
+
+#: Seconds that a clock may run ahead before a metric's points are looked at one by one.
+FUTURE_SLACK = 60
+#: pread and pwrite on the file of a metric number, with errors handled by the owner.
+Read = Callable[[int, int, int], bytes]
+
+
+def plain_metrics(layout: Layout, metric: np.ndarray, timestamps: np.ndarray, count: int, now: int) -> np.ndarray:
+    """bool[count]: which metrics may take the fast way.  `timestamps` int64, sorted within each metric."""
+    plain = np.ones(count, bool)
+    first = np.flatnonzero(np.diff(metric, prepend=-1))
+    last = np.append(first[1:], len(metric)) - 1
+    present = metric[first]
+    oldest, newest = timestamps[first], timestamps[last]
+    step = layout.steps[0]
+    # A timestamp within the first step since 1970 has slot 0, which means "empty" to the format.
+    good = (oldest >= now - layout.retention) & (newest <= now + FUTURE_SLACK) & (oldest >= step)
+    good &= (newest - newest % step) - (oldest - oldest % step) < layout.retention
+    for coarse, points in zip(layout.steps[1:], layout.points[1:]):
+        good &= (newest - newest % coarse) - (oldest - oldest % coarse) < coarse * points
+        good &= oldest >= coarse
+    plain[present] = good
+    return plain
+
+
+class RingWrites:
+    """One block of open files of one layout.  One use, one thread."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        fds: list[int],
+        bases: list[np.ndarray],
+        new: np.ndarray,
+        on_error: Callable[[int, OSError], None],
+    ) -> None:
+        """`bases[k]`: int64[n], known bases of archive k (0: not known), changed in place.  `new`: bool[n], the
+        file has no point yet.  `on_error(metric, error)` hears of a failed write; the metric is left alone then.
+        """
+        self._layout = layout
+        self._fds = fds
+        self._bases = bases
+        self._new = new
+        self._on_error = on_error
+        self.failed: set[int] = set()
+
+    def write(self, metric: np.ndarray, timestamps: np.ndarray, values: np.ndarray) -> None:
+        """Write the points (metric int64, timestamps int64, values float64) and propagate them."""
+        layout = self._layout
+        step = layout.steps[0]
+        slots = timestamps - timestamps % step
+        last = np.empty(len(slots), bool)
+        last[-1] = True
+        np.logical_or(metric[1:] != metric[:-1], slots[1:] != slots[:-1], out=last[:-1])
+        if not last.all():
+            metric, slots, values = metric[last], slots[last], values[last]
+        first = np.flatnonzero(np.diff(metric, prepend=-1))
+        self._resolve(0, metric[first], slots[first])
+        self._put(0, metric, slots, values)
+        for level in range(1, len(layout.steps)):
+            coarse = slots - slots % layout.steps[level]
+            change = np.empty(len(coarse), bool)
+            change[0] = True
+            np.logical_or(metric[1:] != metric[:-1], coarse[1:] != coarse[:-1], out=change[1:])
+            metric, slots = metric[change], coarse[change]
+            if self.failed:
+                alive = ~np.isin(metric, list(self.failed))
+                metric, slots = metric[alive], slots[alive]
+            if not len(metric):
+                return
+            keep = self._propagate(level, metric, slots)
+            metric, slots = metric[keep], slots[keep]
+            if not len(metric):
+                return
+
+    def _resolve(self, level: int, metrics: np.ndarray, slots: np.ndarray) -> None:
+        """Give every metric of `metrics` a base in archive `level`: the file's, or its slot of `slots` if the ring is empty."""
+        bases = self._bases[level]
+        for metric, slot in zip(*self._unknown(level, metrics, slots)):
+            bases[metric] = self._base_on_disk(level, metric) or slot
+
+    def _unknown(self, level: int, metrics: np.ndarray, slots: np.ndarray) -> tuple[list[int], list[int]]:
+        unknown = self._bases[level][metrics] == 0
+        return metrics[unknown].tolist(), slots[unknown].tolist()
+
+    def _base_on_disk(self, level: int, metric: int) -> int:
+        if self._new[metric] or metric in self.failed:
+            return 0
+        try:
+            return int.from_bytes(os.pread(self._fds[metric], 4, self._layout.offsets[level]), "big")
+        except OSError as error:
+            self._fail(metric, error)
+            return 0
+
+    def _fail(self, metric: int, error: OSError) -> None:
+        self.failed.add(metric)
+        self._on_error(metric, error)
+
+    def _put(self, level: int, metric: np.ndarray, slots: np.ndarray, values: np.ndarray) -> None:
+        """Write points to archive `level`: one pwrite per piece of neighbouring slots."""
+        layout = self._layout
+        index = (slots - self._bases[level][metric]) // layout.steps[level] % layout.points[level]
+        starts = np.empty(len(metric), bool)
+        starts[0] = True
+        np.logical_or(metric[1:] != metric[:-1], index[1:] != index[:-1] + 1, out=starts[1:])
+        begin = np.flatnonzero(starts)
+        records = np.empty(len(metric), POINT)
+        records["t"] = slots
+        records["v"] = values
+        view = records.tobytes()
+        offsets = (index[begin] * POINT_SIZE + layout.offsets[level]).tolist()
+        cuts = (begin * POINT_SIZE).tolist()
+        ends = cuts[1:] + [len(view)]
+        fds, failed, pwrite = self._fds, self.failed, os.pwrite
+        for one, cut, end, offset in zip(metric[begin].tolist(), cuts, ends, offsets):
+            if one in failed:
+                continue
+            try:
+                written = pwrite(fds[one], view[cut:end], offset)
+                while written < end - cut:
+                    # A disk that fills up takes a part; the next try says why.
+                    written += pwrite(fds[one], view[cut + written : end], offset + written)
+            except OSError as error:
+                self._fail(one, error)
+
+    def _propagate(self, level: int, metric: np.ndarray, slots: np.ndarray) -> np.ndarray:
+        """Aggregate archive `level` - 1 into the coarse slots given; bool mask of the metrics that go on."""
+        layout = self._layout
+        rows, known = self._read_rows(level, metric, slots)
+        counts = known.sum(1)
+        enough = (counts > 0) & (counts / known.shape[1] >= layout.header.xff)
+        if self.failed:
+            enough &= ~np.isin(metric, list(self.failed))
+        if not enough.any():
+            return enough
+        values = aggregate_rows(layout.header.method, rows[enough], known[enough])
+        target, targets = metric[enough], slots[enough]
+        self._resolve_coarse(level, metric, slots, target, targets)
+        self._put(level, target, targets, values)
+        # whisper goes on to the next archive with all slots of a metric if one of them was propagated.
+        return np.isin(metric, target)
+
+    def _resolve_coarse(
+        self, level: int, metric: np.ndarray, slots: np.ndarray, target: np.ndarray, targets: np.ndarray
+    ) -> None:
+        first = np.flatnonzero(np.diff(target, prepend=-1))
+        bases = self._bases[level]
+        for one, slot in zip(*self._unknown(level, target[first], targets[first])):
+            base = self._base_on_disk(level, one)
+            if not base:
+                base = slot
+                mine = slots[metric == one].tolist()
+                if len(mine) > 1:
+                    # The whisper package propagates in the order of a set of the coarse slots, and the first
+                    # that is written becomes the base.  The order does not matter to readers, but to the bytes.
+                    good = set(targets[target == one].tolist())
+                    base = next(candidate for candidate in set(mine) if candidate in good)
+            bases[one] = base
+
+    def _read_rows(self, level: int, metric: np.ndarray, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(values, known), each [slots, fine slots per coarse slot], read from archive `level` - 1."""
+        layout = self._layout
+        step, points, offset = layout.steps[level - 1], layout.points[level - 1], layout.offsets[level - 1]
+        coarse = layout.steps[level]
+        width = coarse // step
+        starts = np.empty(len(metric), bool)
+        starts[0] = True
+        np.logical_or(metric[1:] != metric[:-1], slots[1:] != slots[:-1] + coarse, out=starts[1:])
+        begin = np.flatnonzero(starts)
+        lengths = np.diff(np.append(begin, len(metric))) * width
+        if (lengths > points).any():
+            # A stretch longer than the ring: read coarse slot by coarse slot.
+            begin = np.arange(len(metric))
+            lengths = np.full(len(metric), width)
+        index = (slots[begin] - self._bases[level - 1][metric[begin]]) // step % points
+        fds, failed, pread = self._fds, self.failed, os.pread
+        pieces: list[bytes] = []
+        for one, at, length in zip(metric[begin].tolist(), index.tolist(), lengths.tolist()):
+            size = length * POINT_SIZE
+            data = b""
+            if one not in failed:
+                try:
+                    if at + length <= points:
+                        data = pread(fds[one], size, offset + at * POINT_SIZE)
+                    else:
+                        head = (points - at) * POINT_SIZE
+                        data = pread(fds[one], head, offset + at * POINT_SIZE).ljust(head, b"\0")
+                        data += pread(fds[one], size - head, offset)
+                except OSError as error:
+                    self._fail(one, error)
+                    data = b""
+            pieces.append(data if len(data) == size else data.ljust(size, b"\0"))
+        stored = np.frombuffer(b"".join(pieces), POINT).reshape(-1, width)
+        expected = slots[:, None] + np.arange(0, coarse, step)
+        return stored["v"].astype(np.float64), stored["t"] == expected

@@ -1,0 +1,440 @@
+"""A sweep: every metric with points is visited once, with all of them.
+
+The law: each point of a sweep ends as exactly one of
+
+* written   - in its file (a later value for the same slot may stand there instead),
+* replaced  - not written since the same sweep carries a later value for the same timestamp,
+* dropped   - ``too_old`` or ``too_far`` for every archive, or ``unwritable``: no file can ever be
+              made for this name (another file stands where a directory is needed),
+* deferred  - with its metric: the file may not be made now, or an error may go away.
+
+A full disk ends the sweep: the rest is deferred, and `Outcome.stopped` says so.  A damaged file is
+set aside as ``<file>.damaged-<time>`` and made anew.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from carbonpy.cache.run import Columns, merge
+from carbonpy.clock import Clock, TokenBucket
+from carbonpy.metric import relative_path
+from carbonpy.whisper import file as whisper_file
+from carbonpy.whisper.creation import NewFile
+from carbonpy.whisper.errors import FileAlreadyExists, WhisperException
+from carbonpy.whisper.layout import HEADER_READ
+from carbonpy.writing.order import visiting_order
+from carbonpy.writing.ring_writes import RingWrites, plain_metrics
+from carbonpy.writing.table import FileTable, Layout
+
+#: Files open at once, and points written at once.  The numpy work of a block costs about 0.4 ms
+#: whatever its size, so a block should not be small; its arrays should not be large either.
+BLOCK_FILES = 768
+BLOCK_POINTS = 65536
+#: At one in so many visits the header of a known file is read and compared.  Inode and size are
+#: looked at every time; a method or xFilesFactor that another program set in place is noticed so.
+_HEADER_CHECKS = 16
+#: Errors that will not go away by waiting: the name itself cannot be a file here.
+_HOPELESS = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+@dataclass
+class Outcome:
+    """What became of a sweep.  Counts of points, except where it says files."""
+
+    written: int = 0
+    replaced: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+    deferred: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint32))
+    #: Files updated (new ones included), files made, damaged files set aside.
+    updates: int = 0
+    creates: int = 0
+    damaged: int = 0
+    errors: int = 0
+    #: Metrics whose file was missing and could not be made now.
+    creates_waiting: int = 0
+    stopped: str = ""
+    #: A few sentences for the log.
+    sentences: list[str] = field(default_factory=list)
+
+    def drop(self, reason: str, points: int) -> None:
+        """Count dropped points."""
+        if points:
+            self.dropped[reason] = self.dropped.get(reason, 0) + points
+
+    def say(self, sentence: str) -> None:
+        """Add a sentence, unless there are enough."""
+        if len(self.sentences) < 5:
+            self.sentences.append(sentence)
+
+
+@dataclass
+class WriteSettings:
+    """How files are made and written; plain values."""
+
+    data_dir: str
+    hash_filenames: bool = True
+    sparse: bool = True
+    fallocate: bool = False
+    autoflush: bool = False
+    lock: bool = False
+    strategy: str = "sorted"
+    updates_per_second: float = float("inf")
+
+
+class Sweeper:
+    """Writes sweeps and remembers files.  One thread; it owns its share of the metrics alone."""
+
+    def __init__(
+        self,
+        settings: WriteSettings,
+        header_for: Callable[[str], bytes],
+        *,
+        clock: Clock = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+        token: str = "",
+    ) -> None:
+        """`header_for(metric)` gives the header bytes of a new file; `sleep` waits for the update rate."""
+        self.settings = settings
+        self.header_for = header_for
+        self.clock = clock
+        self._sleep = sleep
+        self.token = token or f"{os.getpid()}-{os.urandom(4).hex()}"
+        #: Files made and blocks visited; what the sweep under way may make and what it deferred.
+        self.made = 0
+        self.visits = 0
+        self.creates_left = float("inf")
+        self.held: set[int] = set()
+        self.deferred: list[int] = []
+        self.table = FileTable()
+        self.set_rate(settings.updates_per_second)
+
+    def set_rate(self, updates_per_second: float) -> None:
+        """At most so many files a second (inf: as fast as it goes)."""
+        limited = updates_per_second != float("inf")
+        self._bucket = TokenBucket(updates_per_second, updates_per_second, time.monotonic) if limited else None
+        self._block = int(max(1, min(BLOCK_FILES, updates_per_second / 10))) if limited else BLOCK_FILES
+
+    def set_rules(self, header_for: Callable[[str], bytes]) -> None:
+        """New rules for the files that are made from now on."""
+        self.header_for = header_for
+
+    def learn(self, identities: Sequence[int], metrics: Sequence[str]) -> None:
+        """The canonical names of metrics that sweeps will bring."""
+        for identity, metric in zip(identities, metrics):
+            self.table.learn(identity, metric)
+
+    def sweep(
+        self,
+        parts: Sequence[Columns],
+        *,
+        creates: float = float("inf"),
+        held: np.ndarray | None = None,
+        give_up: Callable[[], bool] = lambda: False,
+    ) -> Outcome:
+        """Write sorted runs given in order of arrival.
+
+        At most `creates` files are made, none for the ids in `held`.  `give_up` is asked between
+        blocks; when it says so the rest is deferred.
+        """
+        outcome = Outcome()
+        total = sum(len(part[0]) for part in parts)
+        ids, timestamps, values = merge(parts)
+        if not total:
+            return outcome
+        starts = np.flatnonzero(np.diff(ids.astype(np.int64), prepend=-1))
+        counts = np.diff(np.append(starts, len(ids)))
+        metrics = ids[starts]
+        order = visiting_order(self.settings.strategy, counts, timestamps[starts], self.made)
+        if order is not None:
+            starts, counts, metrics = starts[order], counts[order], metrics[order]
+        self.creates_left = creates
+        self.held = set(held.tolist()) if held is not None and len(held) else set()
+        self.deferred = []
+        ends = np.cumsum(counts)
+        at = 0
+        while at < len(metrics):
+            if give_up():
+                outcome.stopped = outcome.stopped or "asked to stop"
+            if outcome.stopped:
+                self.deferred += metrics[at:].tolist()
+                break
+            before = int(ends[at - 1]) if at else 0
+            end = min(at + self._block, max(at + 1, int(ends.searchsorted(before + BLOCK_POINTS))))
+            if self._bucket is not None and (wait := self._bucket.wait(end - at)) > 0:
+                self._sleep(wait)
+            _Block(self, metrics[at:end], starts[at:end], counts[at:end], outcome).write(timestamps, values)
+            at = end
+        outcome.deferred = np.array(sorted(self.deferred), np.uint32)
+        deferred_points = int(np.isin(ids, outcome.deferred).sum()) if len(outcome.deferred) else 0
+        sent = total
+        if len(outcome.deferred):
+            sent = sum(int((~np.isin(part[0], outcome.deferred)).sum()) for part in parts)
+        outcome.replaced = sent - (len(ids) - deferred_points)
+        outcome.written = len(ids) - deferred_points - sum(outcome.dropped.values())
+        return outcome
+
+    def file_of(self, identity: int) -> str:
+        """Where the file of a metric is."""
+        return f"{self.settings.data_dir}/{relative_path(self.table.metrics[identity], self.settings.hash_filenames)}"
+
+
+class _Block:
+    """Some metrics of a sweep whose files are open at the same time.  One use."""
+
+    def __init__(
+        self, sweeper: Sweeper, metrics: np.ndarray, starts: np.ndarray, counts: np.ndarray, outcome: Outcome
+    ) -> None:
+        self._sweeper = sweeper
+        self._table = sweeper.table
+        self._identities: list[int] = metrics.tolist()
+        self._starts = starts
+        self._counts = counts
+        self._outcome = outcome
+        #: By number within the block: descriptor (-1: left out), layout, the NewFile of a file without a name.
+        self._fds: list[int] = []
+        self._layouts: list[int] = []
+        self._new: dict[int, NewFile] = {}
+        self._failed: dict[int, OSError] = {}
+
+    def write(self, timestamps: np.ndarray, values: np.ndarray) -> None:
+        """Open, write, close."""
+        self._open_all()
+        try:
+            now = int(self._sweeper.clock())
+            for layout in set(self._layouts) - {-1}:
+                chosen = [number for number, one in enumerate(self._layouts) if one == layout]
+                self._write_layout(self._table.layouts[layout], chosen, timestamps, values, now)
+        finally:
+            self._close_all()
+
+    # ---- opening
+
+    def _open_all(self) -> None:
+        sweeper, table = self._sweeper, self._table
+        metrics, layouts, inodes = table.metrics, table.layout, table.inode
+        sizes = [layout.size for layout in table.layouts]
+        prefix = sweeper.settings.data_dir + "/"
+        lock = sweeper.settings.lock
+        turn = sweeper.visits
+        os_open, fstat, flags = os.open, os.fstat, os.O_RDWR | os.O_CLOEXEC
+        outcome = self._outcome
+        fds, found = self._fds, self._layouts
+        # The loop that every update passes: a known file costs open and fstat here, and nothing else.
+        for number, identity in enumerate(self._identities):
+            if outcome.stopped:
+                sweeper.deferred.append(identity)
+                fds.append(-1)
+                found.append(-1)
+                continue
+            metric = metrics[identity]
+            path = sweeper.file_of(identity) if ";" in metric else f"{prefix}{metric.replace('.', '/')}.wsp"
+            fd = -1
+            try:
+                fd = os_open(path, flags)
+                known = layouts[identity]
+                if known >= 0 and not lock and (identity + turn) % _HEADER_CHECKS:
+                    status = fstat(fd)
+                    if status[1] == inodes[identity] and status[6] == sizes[known]:
+                        fds.append(fd)
+                        found.append(known)
+                        continue
+                known = self._check(identity, fd, path)
+            except FileNotFoundError:
+                fd, known = self._make(number, identity, path)
+            except WhisperException as error:
+                os.close(fd)
+                fd, known = self._replace(number, identity, path, str(error))
+            except OSError as error:
+                if fd >= 0:
+                    os.close(fd)
+                self._error(number, error)
+                fd = known = -1
+            fds.append(fd)
+            found.append(known)
+            if known >= len(sizes):
+                sizes = [layout.size for layout in table.layouts]
+        sweeper.visits += 1
+
+    def _check(self, identity: int, fd: int, path: str) -> int:
+        """The layout of an open file, which is compared or met now.  Raises WhisperException if it is damaged."""
+        table = self._table
+        if self._sweeper.settings.lock:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        status = os.fstat(fd)
+        data = os.pread(fd, HEADER_READ, 0)
+        known = table.layout[identity]
+        if known >= 0 and status.st_ino == table.inode[identity] and status.st_size == table.layouts[known].size:
+            if data.startswith(table.layouts[known].header_bytes):
+                return known
+        length = 16 + 12 * int.from_bytes(data[12:16], "big")
+        found = table.layout_of(data[:length], path)
+        layout = table.layouts[found]
+        if status.st_size < layout.size:
+            raise WhisperException(f"the file has {status.st_size} bytes where its header wants {layout.size}")
+        table.meet(identity, found, status.st_ino)
+        at = layout.offsets[0]
+        if at + 4 <= len(data):
+            table.bases[0][identity] = int.from_bytes(data[at : at + 4], "big")
+        return found
+
+    def _make(self, number: int, identity: int, path: str) -> tuple[int, int]:
+        """(descriptor, layout) of a new file; (-1, -1) if it may not or cannot be made now."""
+        sweeper = self._sweeper
+        if sweeper.creates_left < 1 or identity in sweeper.held:
+            self._outcome.creates_waiting += 1
+            sweeper.deferred.append(identity)
+            return -1, -1
+        headed = sweeper.header_for(self._table.metrics[identity])
+        index = self._table.layout_of(headed, path)
+        size = self._table.layouts[index].size
+        sweeper.made += 1
+        token = f"{sweeper.token}-{sweeper.made}"
+        sparse, fallocate = sweeper.settings.sparse, sweeper.settings.fallocate
+        try:
+            try:
+                new = NewFile(path, headed, size, token, sparse=sparse, fallocate=fallocate)
+            except FileNotFoundError:
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                new = NewFile(path, headed, size, token, sparse=sparse, fallocate=fallocate)
+        except OSError as error:
+            self._error(number, error)
+            return -1, -1
+        sweeper.creates_left -= 1
+        self._table.meet(identity, index, 0)
+        self._new[number] = new
+        return new.fd, index
+
+    def _replace(self, number: int, identity: int, path: str, why: str) -> tuple[int, int]:
+        """Set a damaged file aside and make it anew."""
+        aside = f"{path}.damaged-{int(self._sweeper.clock())}"
+        try:
+            os.rename(path, aside)
+        except OSError as error:
+            self._error(number, error)
+            return -1, -1
+        self._outcome.damaged += 1
+        self._outcome.say(f"{path}: damaged: {why}; set aside as {aside} and made anew")
+        return self._make(number, identity, path)
+
+    # ---- writing
+
+    def _write_layout(
+        self, layout: Layout, chosen: list[int], timestamps: np.ndarray, values: np.ndarray, now: int
+    ) -> None:
+        """Write the metrics with these numbers, whose files have one layout."""
+        sizes = self._counts[chosen]
+        ends = np.cumsum(sizes)
+        metric = np.repeat(np.arange(len(chosen)), sizes)
+        take = np.arange(int(ends[-1])) + np.repeat(self._starts[chosen] - (ends - sizes), sizes)
+        times = timestamps[take].astype(np.int64)
+        points = values[take]
+        identities = np.array([self._identities[number] for number in chosen])
+        fds = [self._fds[number] for number in chosen]
+        bases = [self._table.bases[level][identities] for level in range(len(layout.steps))]
+        new = np.zeros(len(chosen), bool)
+        if self._new:
+            new[:] = [number in self._new for number in chosen]
+
+        def on_error(number: int, error: OSError) -> None:
+            self._failed[chosen[number]] = error
+
+        plain = plain_metrics(layout, metric, times, len(chosen), now)
+        if plain.all():
+            RingWrites(layout, fds, bases, new, on_error).write(metric, times, points)
+        else:
+            fast = plain[metric]
+            if fast.any():
+                RingWrites(layout, fds, bases, new, on_error).write(metric[fast], times[fast], points[fast])
+            for number in np.flatnonzero(~plain).tolist():
+                mine = metric == number
+                self._write_slowly(layout, fds[number], times[mine], points[mine], now, number, on_error)
+                for base in bases:
+                    base[number] = 0
+        for level, base in enumerate(bases):
+            self._table.bases[level][identities] = base
+
+    def _write_slowly(
+        self,
+        layout: Layout,
+        fd: int,
+        times: np.ndarray,
+        points: np.ndarray,
+        now: int,
+        number: int,
+        on_error: Callable[[int, OSError], None],
+    ) -> None:
+        """Late, far future or lapping points of one file: the whole semantics of update_many."""
+        try:
+            stored = whisper_file.write_points(fd, layout.header, times.tolist(), points.tolist(), now)
+        except OSError as error:
+            on_error(number, error)
+        except WhisperException as error:
+            on_error(number, OSError(errno.EIO, str(error)))
+        else:
+            self._outcome.drop("too_old", stored.too_old)
+            self._outcome.drop("too_far", stored.too_far)
+
+    # ---- closing
+
+    def _close_all(self) -> None:
+        table, outcome, new, failed = self._table, self._outcome, self._new, self._failed
+        autoflush = self._sweeper.settings.autoflush
+        close = os.close
+        for number, fd in enumerate(self._fds):
+            if fd < 0:
+                continue
+            if number not in new and number not in failed and not autoflush:
+                close(fd)
+                outcome.updates += 1
+                continue
+            try:
+                error = failed.get(number)
+                if number in new:
+                    if error is not None:
+                        new[number].abandon()
+                        raise error
+                    inode = os.fstat(fd).st_ino
+                    new[number].publish(autoflush)
+                    table.inode[self._identities[number]] = inode
+                    outcome.creates += 1
+                else:
+                    try:
+                        if error is not None:
+                            raise error
+                        os.fsync(fd)
+                    finally:
+                        close(fd)
+                outcome.updates += 1
+            except FileAlreadyExists:
+                # Another program made the file between our look and our link: it is met at the next visit.
+                table.forget(self._identities[number])
+                self._sweeper.deferred.append(self._identities[number])
+            except OSError as problem:
+                self._error(number, problem)
+
+    def _error(self, number: int, error: OSError) -> None:
+        """An error with one file: give its points up if that is hopeless, else defer the metric."""
+        outcome = self._outcome
+        identity = self._identities[number]
+        path = self._sweeper.file_of(identity)
+        outcome.errors += 1
+        self._table.forget(identity)
+        if error.errno in _HOPELESS:
+            outcome.drop("unwritable", int(self._counts[number]))
+            outcome.say(f"{path}: {error.strerror}: no file can be made for this name; its points are dropped")
+            return
+        self._sweeper.deferred.append(identity)
+        if error.errno in _FULL:
+            outcome.stopped = "disk full"
+            outcome.say(f"{path}: {error.strerror}; points are kept until there is room")
+        else:
+            outcome.say(f"{path}: {error.strerror or error}; its points are kept and tried again")
