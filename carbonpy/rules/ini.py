@@ -51,8 +51,8 @@ class Section(NamedTuple):
 
 
 def shown(text: str, limit: int = 120) -> str:
-    """`text` as part of a one-line message: no line ends, no more than `limit` characters."""
-    flat = " ".join(text.split()) if "\n" in text else text
+    """`text` as part of a one-line message: nothing that does not print, no more than `limit` characters."""
+    flat = text if text.isprintable() else " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return flat if len(flat) <= limit else flat[: limit - 3] + "..."
 
 
