@@ -13,8 +13,11 @@ import json
 import random
 import sys
 import time
+from pathlib import Path
 
-from loader import STEP, metric_name, value_of
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchlib.loader import STEP, metric_name, value_of
 
 INTERVAL = 0.02
 WINDOW = 600

@@ -10,9 +10,9 @@ from benchlib.runs import SCENARIOS, Outcome
 HEADS = ("scenario", "what", "carbon", "carbonpy", "ratio")
 
 
-def rows(outcomes: list[Outcome]) -> list[tuple[str, str, str, str, str]]:
+def rows(outcomes: list[Outcome]) -> list[tuple[str, ...]]:
     """One row per scenario and quantity; a ratio above 1 is in carbonpy's favour."""
-    table = []
+    table: list[tuple[str, ...]] = []
     for scenario in SCENARIOS.values():
         mine = [outcome for outcome in outcomes if outcome.scenario == scenario.key]
         if not mine:
@@ -37,7 +37,7 @@ def rows(outcomes: list[Outcome]) -> list[tuple[str, str, str, str, str]]:
     return table
 
 
-def sustained_rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
+def sustained_rows(figures: dict[str, Any]) -> list[tuple[str, ...]]:
     """(what, figure) pairs of the sustained scenario."""
     return [
         ("offered, points/s",

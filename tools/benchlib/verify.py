@@ -16,7 +16,7 @@ import tempfile
 import whisper
 
 
-def _contents(path: str, now: int) -> list[object]:
+def _contents(path: str, now: int) -> list[list[object]]:
     info = whisper.info(path)
     head = [info["aggregationMethod"], info["xFilesFactor"]]
     archives = []

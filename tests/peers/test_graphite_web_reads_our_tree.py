@@ -1,0 +1,118 @@
+"""A real graphite-web over our whisper tree: it finds our files and takes what is not yet written over CarbonLink."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import whisper
+from support.peers import GRAPHITE_WEB, environment_with
+from support.running import RunningDaemon
+
+SETTINGS = """
+SECRET_KEY = "only for this test"
+ALLOWED_HOSTS = ["*"]
+TIME_ZONE = "UTC"
+STORAGE_DIR = {storage!r}
+LOG_DIR = {logs!r}
+INDEX_FILE = {storage!r} + "/index"
+STANDARD_DIRS = [{data!r}]
+WHISPER_DIR = {data!r}
+CARBONLINK_HOSTS = ["127.0.0.1:{query_port}:a"]
+CARBONLINK_TIMEOUT = 10.0
+DATABASES = {{"default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": {storage!r} + "/graphite.db"}}}}
+"""
+ASK = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+import django
+django.setup()
+from django.test import Client
+answers = []
+for path, query in json.load(sys.stdin):
+    answer = Client().get(path, query)
+    answers.append([answer.status_code, answer.content.decode()])
+print("ANSWERS" + json.dumps(answers))
+"""
+METRICS = [f"hot.machine{number:02d}.load" for number in range(40)]
+
+
+class GraphiteWeb:
+    """graphite-web in a process of its own, set up over the tree and the query port of a daemon."""
+
+    def __init__(self, daemon: RunningDaemon, place: Path) -> None:
+        self._python = environment_with("graphite-web", GRAPHITE_WEB)
+        storage = place / "graphite-web"
+        (storage / "log").mkdir(parents=True)
+        (storage / "test_settings.py").write_text(SETTINGS.format(
+            storage=str(storage), logs=str(storage / "log"), data=str(daemon.data_dir), query_port=daemon.query_port))
+        self._environment = {
+            **os.environ, "PYTHONPATH": str(storage), "DJANGO_SETTINGS_MODULE": "graphite.settings",
+            "GRAPHITE_SETTINGS_MODULE": "test_settings"}
+        subprocess.run([str(self._python), "-m", "django", "migrate", "--run-syncdb", "--verbosity", "0"],
+                       env=self._environment, check=True, timeout=60)
+
+    def ask(self, *requests: tuple[str, dict[str, Any]]) -> list[Any]:
+        """The JSON answers to (path, query) pairs."""
+        done = subprocess.run([str(self._python), "-c", ASK], input=json.dumps(requests), env=self._environment,
+                              capture_output=True, text=True, timeout=60)
+        assert "ANSWERS" in done.stdout, done.stderr[-3000:]
+        answers = json.loads(done.stdout.partition("ANSWERS")[2])
+        assert [status for status, _ in answers] == [200] * len(requests), answers
+        return [json.loads(body) for _, body in answers]
+
+
+@pytest.fixture
+def old_files(carbonpy_daemon: Callable[..., RunningDaemon]) -> tuple[RunningDaemon, int]:
+    """A daemon that writes one metric a second, over a tree whose files hold one older point; (daemon, moment)."""
+    daemon = carbonpy_daemon(conf_extra={"MAX_UPDATES_PER_SECOND": 1}, start=False)
+    moment = int(time.time()) - 30
+    for metric in METRICS:
+        path = daemon.data_dir.joinpath(*metric.split(".")).with_suffix(".wsp")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        whisper.create(str(path), [(1, 3600), (60, 1440)], 0.5, "average", sparse=True)
+        whisper.update_many(str(path), [(moment, 0.25)])
+    return daemon.start(), moment
+
+
+def test_graphite_web_renders_files_and_hot_points_as_one_series(
+    old_files: tuple[RunningDaemon, int], tmp_path: Path
+) -> None:
+    daemon, moment = old_files
+    graphite_web = GraphiteWeb(daemon, tmp_path)
+    daemon.send_lines(f"{metric} {index + 0.5} {moment + 1 + index}" for index in range(5) for metric in METRICS)
+
+    window = {"from": moment - 1, "until": moment + 5, "format": "json"}
+    rendered, found = graphite_web.ask(
+        ("/render/", {"target": "hot.*.load", **window}),
+        ("/metrics/find/", {"query": "hot.*", "format": "treejson"}),
+    )
+
+    wanted = [[0.25, moment], *([index + 0.5, moment + 1 + index] for index in range(5))]
+    assert {series["target"]: series["datapoints"] for series in rendered} == dict.fromkeys(METRICS, wanted)
+    assert sorted(node["id"] for node in found) == sorted(metric.rpartition(".")[0] for metric in METRICS)
+    # The points cannot have come from the files: for most of the metrics they are still not there.
+    hot = [metric for metric in METRICS if len(daemon.cache_query(metric)) == 5]
+    assert len(hot) > len(METRICS) // 2
+    for metric in hot:
+        path = daemon.data_dir.joinpath(*metric.split(".")).with_suffix(".wsp")
+        _, values = whisper.fetch(str(path), moment - 1, moment + 5)
+        assert values == [0.25, None, None, None, None, None]
+
+
+def test_graphite_web_and_our_render_give_the_same_json(old_files: tuple[RunningDaemon, int], tmp_path: Path) -> None:
+    daemon, moment = old_files
+    daemon.send_lines(f"{metric} {number * 0.1} {moment + 7}" for number, metric in enumerate(METRICS))
+    window = {"from": moment - 10, "until": moment + 20}
+
+    (theirs,) = GraphiteWeb(daemon, tmp_path).ask(("/render/", {"target": "hot.*.load", "format": "json", **window}))
+    ours = daemon.render("hot.*.load", from_=window["from"], until=window["until"])
+
+    assert len(theirs) == len(METRICS)
+    assert {series["target"]: series for series in ours} == {series["target"]: series for series in theirs}
