@@ -79,7 +79,7 @@ def main(argv: Sequence[str]) -> int:
     from carbonpy import settings as table
 
     settings = table.load(options.config, instance=options.instance, program="cache", overrides=overrides)
-    pidfile = PidFile(_pidfile_path(options, settings))
+    pidfile = PidFile("" if options.pidfile == "" else settings.pidfile)
     if options.action == "stop":
         return _stop(options, pidfile)
     if options.action == "status":
@@ -88,19 +88,14 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _overrides(options: argparse.Namespace) -> dict[str, Any]:
-    """What the command line sets, by the names of the settings."""
+    """What the command line sets, by the names that `carbonpy.settings.load` knows."""
     given = {
-        "LOG_DIR": options.logdir,
+        "LOGDIR": options.logdir,
+        "PIDFILE": options.pidfile,
         "WHITELIST": options.whitelist,
         "BLACKLIST": options.blacklist,
     }
-    return {name: os.path.abspath(value) for name, value in given.items() if value is not None}
-
-
-def _pidfile_path(options: argparse.Namespace, settings: Settings) -> str:
-    if options.pidfile is not None:
-        return os.path.abspath(options.pidfile) if options.pidfile else ""
-    return os.path.join(settings.cache.pid_dir, f"carbon-cache-{options.instance}.pid")
+    return {name: os.path.abspath(os.path.expanduser(value)) for name, value in given.items() if value}
 
 
 def _warn(text: str) -> None:
@@ -140,8 +135,8 @@ def _run(
     pidfile.write()
     try:
         if settings.cache.user:
-            folders = (settings.cache.storage_dir, settings.cache.local_data_dir, settings.cache.log_dir)
-            warning = become(settings.cache.user, folders)
+            places = (getattr(settings.cache, name) for name in ("storage_dir", "local_data_dir", "log_dir"))
+            warning = become(settings.cache.user, places)
             if warning:
                 _warn(warning)
         to_files = (options.daemon or options.logdir) and not options.logfile
