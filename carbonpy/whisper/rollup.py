@@ -72,8 +72,9 @@ def aggregate_rows(method: int, values: NDArray[np.float64], known: NDArray[np.b
                 result = result / counts
             elif method == AVG_ZERO:
                 result = result / len(columns)
-            else:
-                result = result + 0.0
+            # Which of two NaNs a sum carries on (their signs are stored) is up to numpy's compiler; ask Python.
+            for row in np.flatnonzero(np.isnan(result) & (counts > 0)).tolist():
+                result[row] = aggregate(method, values[row][known[row]].tolist(), len(columns))
         else:
             result = _choose_columns(method, columns, present)
     result[counts == 0] = math.nan
