@@ -109,11 +109,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return stop.code or 0
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # somebody piped us into `head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
 
 
 def entry() -> None:
     """The console script."""
-    sys.exit(main())
+    code = 0
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # somebody piped us into `head`; the interpreter flushes once more on its way out
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(code)
