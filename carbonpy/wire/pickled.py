@@ -33,6 +33,7 @@ _I4, _U4, _U2, _U8, _F8 = (struct.Struct(code).unpack_from for code in ("<i", "<
 _ESCAPE = re.compile(rb"\\(\n|\\|'|\"|[abfnrtv]|[0-7]{1,3}|x[0-9a-fA-F]{2})")
 _ESCAPED = dict(zip(b"\\'\"abfnrtv\n", (b"\\", b"'", b'"', b"\a", b"\b", b"\f", b"\n", b"\r", b"\t", b"\v", b"")))
 _MAX_NUMBER_TEXT = 400  # more digits than any float has
+_REMEMBERS_TOO_MUCH = "the pickle remembers more than it can use; send plain data"
 
 #: Opcodes that name, build or call something, by their names in the pickle format.
 _REFUSED = {
@@ -59,7 +60,7 @@ class Limits(NamedTuple):
 
     max_depth: int = 32  # containers in containers
     max_entries: int = 4096  # entries of all dicts and sets together
-    max_int_bytes: int = 128  # of one integer; in text, 2.5 digits for each
+    max_int_bytes: int = 1024  # of one integer; in text, 2.4 digits for each
 
 
 DEFAULT_LIMITS = Limits()
@@ -262,7 +263,10 @@ class _Machine:
             at += 1
             if op >= 0x80:
                 if op == 0x94:  # MEMOIZE
-                    memo[len(memo)] = stack[-1]
+                    count = len(memo)
+                    if count > room:
+                        raise WireError(_REMEMBERS_TOO_MUCH)
+                    memo[count] = stack[-1]
                     continue
                 if op == 0x86:  # TUPLE2
                     stack[-2:] = [(stack[-2], stack[-1])]
@@ -322,7 +326,7 @@ class _Machine:
                 raise WireError(self._why_refused(op))
             rare(self)
             if len(memo) > room:
-                raise WireError("the pickle remembers more than it can use; send plain data")
+                raise WireError(_REMEMBERS_TOO_MUCH)
             at = self.at
             stack = self.stack
             push = stack.append
@@ -402,7 +406,7 @@ class _Machine:
         self._integer(line[:-1] if line.endswith(b"L") else line)
 
     def _integer(self, text: bytes) -> None:
-        if len(text) > 2.5 * self.limits.max_int_bytes:
+        if len(text) > 2.4 * self.limits.max_int_bytes:
             raise WireError(f"the pickle has an integer of {len(text)} digits; send smaller numbers")
         self.stack.append(int(text))
 
