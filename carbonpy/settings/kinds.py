@@ -179,14 +179,14 @@ class Path(Kind):
 
 @dataclass(frozen=True)
 class Interface(Kind):
-    """An address to listen at: IPv4 or IPv6; ``::`` is every address of both.  Host names are resolved."""
+    """An address to listen at: IPv4 or IPv6, ``::`` for all of both.  Quotes are ignored, host names resolved."""
 
     @property
     def description(self) -> str:
         return "an IPv4 or IPv6 address"
 
     def read(self, raw: object) -> str:
-        text = str(super().read(raw))
+        text = str(super().read(raw)).strip("\"'")
         bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
         if not bare:
             return "0.0.0.0"

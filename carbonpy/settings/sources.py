@@ -103,23 +103,22 @@ def _ini_entries(section: Section, path: str, values: Mapping[str, str], problem
 
 
 def _from_yaml(text: str, path: str, wanted: tuple[str, ...]) -> Source:
-    loader = yaml.SafeLoader(text.removeprefix("\ufeff"))
     try:
-        root = loader.get_single_node()
+        loader = yaml.SafeLoader(text.removeprefix("\ufeff"))
         reader = _Nodes(path, loader)
-        blocks = tuple(_yaml_blocks(reader, root, wanted))
+        blocks = tuple(_yaml_blocks(reader, loader.get_single_node(), wanted))
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ConfigError(f"{path}:{line}: not YAML: {shown(error.reason)}; remove the character") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark is not None else 1
         raise ConfigError(
-            f"{path}:{line}: not YAML: {shown(str(error.problem or error.context))}; mend the line"
+            f"{path}:{line}: not YAML: {shown(str(error.problem or error.context))}; mend the line, "
+            "and write values with a colon in quotes"
         ) from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}:1: not YAML: {shown(str(error))}; mend the file") from None
     except RecursionError:
         raise ConfigError(f"{path}:1: nested too deeply or in a circle; write the settings out") from None
-    finally:
-        loader.dispose()
     if reader.problems:
         raise ConfigError("\n".join(reader.problems))
     return Source(tuple(sorted(blocks, key=lambda block: block.instance is not None)), tuple(reader.warnings))
