@@ -1,0 +1,1 @@
+"""Reading: files and the cache together as series."""

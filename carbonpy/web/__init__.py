@@ -1,0 +1,1 @@
+"""HTTP: what Graphite's clients ask, answered from the local store."""
