@@ -31,13 +31,13 @@ from carbonpy.wire import carbonlink as wire
 from carbonpy.wire.framing import Int32Frames, encode
 
 T = TypeVar("T")
-Soon = T | Awaitable[T]
+Datapoints = Sequence[tuple[float, float]]
 #: metric -> its (timestamp, value) pairs that are not on disk yet, [] if there are none.
-Query = Callable[[str], Soon[Sequence[tuple[float, float]]]]
-#: (metric, key) -> value.  Raises CarbonError when there is none.
-GetMetadata = Callable[[str, str], Soon[Any]]
-#: (metric, key, value) -> old value.  Raises CarbonError when it cannot be set.
-SetMetadata = Callable[[str, str, Any], Soon[Any]]
+Query = Callable[[str], Datapoints | Awaitable[Datapoints]]
+#: (metric, key) -> value, or an awaitable (a Deferred) of it.  Raises CarbonError when there is none.
+GetMetadata = Callable[[str, str], Any]
+#: (metric, key, value) -> old value, or an awaitable of it.  Raises CarbonError when it cannot be set.
+SetMetadata = Callable[[str, str, Any], Any]
 
 MAX_FRAME = 1 << 20
 MAX_CONNECTIONS = 1000
@@ -49,7 +49,7 @@ _TURN = 250
 _log = Logger("query")
 
 
-async def _now(answer: Soon[T]) -> T:
+async def _now(answer: T | Awaitable[T]) -> T:
     return await answer if isinstance(answer, Awaitable) else answer
 
 
@@ -250,7 +250,7 @@ class CarbonLinkFactory(Factory):
             )
         self.counters.add("cacheBulkQueries")
         self.counters.add("cacheBulkQuerySize", count)
-        answer: dict[str, Sequence[tuple[float, float]]] = {}
+        answer: dict[str, Datapoints] = {}
         room = self.max_points
         for number, metric in enumerate(request.metrics, 1):
             if metric not in answer:
@@ -267,7 +267,7 @@ class CarbonLinkFactory(Factory):
             )
         return wire.encode_bulk(answer)
 
-    async def _points(self, metric: str, room: int) -> Sequence[tuple[float, float]]:
+    async def _points(self, metric: str, room: int) -> Datapoints:
         points = await _now(self.query(metric))
         if len(points) > room:
             raise WireError(

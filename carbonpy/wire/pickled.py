@@ -5,9 +5,9 @@ The law: a pickle made of None, booleans, numbers, text, bytes, tuples, lists, d
 else, and every pickle that is cut, mutated or built to eat time or memory, raises WireError and nothing but
 WireError.  The standard library's pickle module is used for one thing: to write plain replies (`encode_plain`).
 
-Two readers share the work.  `_Machine` is the stack machine of the format, complete and careful.
-`pickled_columns` recognises the forms in which datapoints really come and reads a whole frame with numpy; when
-anything deviates it declines and the machine decides, so that both always give the same answer.
+Three readers share the work.  `_Machine` is the stack machine of the format, complete and careful.
+`pickled_columns` and `pickled_text` recognise the forms in which datapoints really come and read a whole frame at
+once; when anything deviates they decline and the machine decides, so that all always give the same answer.
 
 What bounds an evil frame: containers and memo entries (one for every two bytes), entries of dicts and sets
 (`max_entries`; they hash, and hashes can be made to collide), their keys (scalars and flat tuples only, since the
@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from carbonpy.errors import WireError
 from carbonpy.wire.pickled_columns import read_columns
+from carbonpy.wire.pickled_text import read_text
 
 _I4, _U4, _U2, _U8, _F8 = (struct.Struct(code).unpack_from for code in ("<i", "<I", "<H", "<Q", ">d"))
 _ESCAPE = re.compile(rb"\\(\n|\\|'|\"|[abfnrtv]|[0-7]{1,3}|x[0-9a-fA-F]{2})")
@@ -88,7 +89,7 @@ def decode_points(frame: bytes, limits: Limits = DEFAULT_LIMITS) -> Points:
     costs itself only.  Raises WireError when the frame is not such a pickle at all.
     """
     data = _unframed(frame)
-    columns = read_columns(data)
+    columns = read_text(data) if data.startswith(b"(l") else read_columns(data)
     if columns is None:
         return _points_of(_Machine(data, limits, raw=True).run(), len(data) // 2 + 1)
     names, timestamps, values = columns

@@ -19,6 +19,7 @@ from carbonpy.errors import WireError
 from carbonpy.wire import pickled
 from carbonpy.wire.pickled import Limits, Points, decode_plain, decode_points, encode_plain
 from carbonpy.wire.pickled_columns import read_columns
+from carbonpy.wire.pickled_text import read_text
 
 PROTOCOLS = range(6)
 
@@ -212,6 +213,37 @@ def test_mutated_pickles_of_datapoints_are_read_alike_by_both_readers_or_refused
             else:
                 assert same(decode_points(data), expected)
     assert read > 200  # a changed digit of a number or name keeps the form
+
+
+@pytest.mark.parametrize("optimized", [False, True])
+def test_the_common_form_of_protocol_0_is_read_as_text(optimized):
+    items = [(f"a.metric-{n};tag=v", (1_700_000_000 + n, n / 7 if n % 3 else n)) for n in range(300)]
+    frame = pickle.dumps(items, 0)
+    if optimized:
+        frame = pickletools.optimize(frame)
+    assert read_text(frame) is not None
+    assert rows(decode_points(frame)) == [(name.encode(), float(ts), float(value)) for name, (ts, value) in items]
+    assert same(decode_points(frame), by_machine(frame))
+
+
+def test_mutated_pickles_of_protocol_0_are_read_alike_by_both_readers_or_refused():
+    rng = random.Random(5)
+    java = b"(l" + b"".join(b"(S'jvm.heap.%d'\n(L1700000000L\nS'%d.25'\ntta" % (n, n) for n in range(5)) + b"."
+    items = [(f"a.b{n}", (1_700_000_000 + n, n / 7 if n % 2 else n)) for n in range(5)]
+    seeds = [java, pickle.dumps(items, 0), pickle.dumps(items, 0).replace(b"(Va.b0", b"(S'a.b0'")]
+    read = 0
+    for _ in range(8000):
+        data = bytearray(rng.choice(seeds))
+        at = rng.randrange(len(data))
+        if rng.random() < 0.3:
+            del data[at]
+        else:
+            data[at] = rng.choice([data[at] ^ 1, rng.randrange(256), *b"(ltapgSVIFL'\\\n.01e-+"])
+        columns = read_text(bytes(data))
+        if columns is not None:
+            read += 1
+            assert same(Points(*columns, {}), by_machine(bytes(data)))
+    assert read > 800
 
 
 def test_memo_entries_given_again_or_out_of_order_are_left_to_the_machine():
