@@ -41,7 +41,7 @@ class Section(NamedTuple):
 
     `options` holds what ``[DEFAULT]`` says where the section itself says nothing.  `trailing` is what
     stands behind the ``]``: ``ConfigParser`` ignores it, but carbon does not see such a section in its
-    rules files at all.  Not to be changed by its reader.
+    rules files at all, so that its values are left as written.  Not to be changed by its reader.
     """
 
     name: str
@@ -68,7 +68,7 @@ def read_ini(text: str, filename: str, interpolate: bool = True) -> list[Section
     sections = reader.finished()
     problems = reader.problems
     if interpolate and not problems:
-        sections = [_interpolated(section, filename, problems) for section in sections]
+        sections = [s if s.trailing else _interpolated(s, filename, problems) for s in sections]
     if problems:
         raise ConfigError("\n".join(problems))
     return sections

@@ -82,7 +82,7 @@ _GROUPS: tuple[tuple[str, str, tuple[Setting, ...]], ...] = (
              "The kind of files that points are kept in: whisper."),
         _row("HOSTNAME", _TEXT, "",
              "The name of this machine in the names of carbonpy's own metrics; empty for the system's."),
-        _row("SWITCH_INTERVAL", Number(low=0.00001, high=1, unit="seconds"), 0.0005,
+        _row("SWITCH_INTERVAL", Number(low=0.0001, high=1, unit="seconds"), 0.0005,
              "How long a thread may keep the interpreter while another waits; Python's own 0.005 starves the "
              "writer."),
         _live("SHUTDOWN_TIMEOUT", _SECONDS, 5,

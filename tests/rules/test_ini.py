@@ -43,12 +43,11 @@ def as_carbon_reads(text: str) -> list[tuple[str, dict[str, str]]] | None:
     parser = configparser.ConfigParser()
     try:
         parser.read_file(io.StringIO(text, newline=None))  # line ends as in an opened file
-        listed = [line.strip() for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
-        for line in listed:
-            if line.startswith("[") and line.endswith("]"):
-                parser.items(line[1:-1])
-        names = dict.fromkeys(parser.sections())
-        return [(name, dict(parser.items(name))) for name in names]
+        lines = [line.strip() for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
+        listed = {line[1:-1]: None for line in lines if line.startswith("[") and line.endswith("]") and len(line) > 2}
+        for name in listed:
+            parser.items(name)
+        return [(name, dict(parser.items(name, raw=name not in listed))) for name in parser.sections()]
     except configparser.Error:
         return None
 

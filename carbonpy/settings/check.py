@@ -1,0 +1,154 @@
+"""What ``carbonpy check-config`` finds: a configuration as the daemon would meet it, without starting one.
+
+The law: what would keep the daemon from starting is an error; what it would start with, though hardly as
+meant, is a warning.  Nothing is written, no port is opened.  Every instance that the file names is
+looked at for clashes; rules files and directories only for the instance asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from carbonpy.errors import ConfigError
+from carbonpy.rules.aggregation import AggregationBook
+from carbonpy.rules.filters import FilterBook
+from carbonpy.rules.reload import Book
+from carbonpy.rules.schemas import SchemaBook
+from carbonpy.settings.loading import Settings, load, open_source, read_text
+from carbonpy.settings.places import existing_parent
+
+#: (protocol, NAME of interface, NAME of port) of everything that listens.
+_LISTENERS = (
+    ("TCP", "LINE_RECEIVER_INTERFACE", "LINE_RECEIVER_PORT"),
+    ("UDP", "UDP_RECEIVER_INTERFACE", "UDP_RECEIVER_PORT"),
+    ("TCP", "PICKLE_RECEIVER_INTERFACE", "PICKLE_RECEIVER_PORT"),
+    ("TCP", "CACHE_QUERY_INTERFACE", "CACHE_QUERY_PORT"),
+    ("TCP", "HTTP_INTERFACE", "HTTP_PORT"),
+)
+_DIRECTORIES = ("STORAGE_DIR", "LOCAL_DATA_DIR", "JOURNAL_DIR", "CATALOG_FILE", "LOG_DIR", "PID_DIR")
+
+
+class Report(NamedTuple):
+    """Sentences that keep the daemon from starting, sentences to think about, and what would be in force.
+
+    `effective` is None when there are errors in the configuration file itself.
+    """
+
+    errors: tuple[str, ...]
+    warnings: tuple[str, ...]
+    effective: Settings | None
+
+
+def check(path: str | None, instance: str = "a", environ: Mapping[str, str] | None = None) -> Report:
+    """Look at the configuration file `path` (the embedded defaults for None) and at what it refers to."""
+    environment = os.environ if environ is None else environ
+    try:
+        settings = load(path, instance=instance, environ=environment)
+        named = open_source(path, environment)[0].instances
+    except ConfigError as error:
+        return Report(tuple(str(error).splitlines()), (), None)
+    errors: list[str] = []
+    warnings = list(settings.warnings)
+    _rules(settings, errors, warnings)
+    others = [settings]
+    for other in named:
+        if other != instance:
+            try:
+                others.append(load(path, instance=other, environ=environment))
+            except ConfigError as error:
+                errors.extend(line for line in str(error).splitlines() if line not in errors)
+    errors.extend(_clashes(settings))
+    warnings.extend(clash for clash in _clashes(*others) if clash not in errors)
+    _owner(settings, errors)
+    warnings.extend(_directories(settings))
+    return Report(tuple(errors), tuple(warnings), settings)
+
+
+def _rules(settings: Settings, errors: list[str], warnings: list[str]) -> None:
+    files = settings.files
+    books: list[tuple[str, Callable[[str, str], Book]]] = [
+        (files.schemas, SchemaBook.parse),
+        (files.aggregation, AggregationBook.parse),
+    ]
+    if settings.cache.use_whitelist:
+        books += [(files.whitelist, FilterBook.parse), (files.blacklist, FilterBook.parse)]
+    for path, parse in books:
+        if not os.path.lexists(path):
+            if path == files.schemas:
+                warnings.append(
+                    f"{path}: there is no such file, so every new metric is kept 60s:7d; "
+                    "copy conf/storage-schemas.conf there and say what to keep"
+                )
+            continue
+        try:
+            warnings.extend(parse(read_text(path), path).warnings)
+        except ConfigError as error:
+            errors.extend(str(error).splitlines())
+
+
+class _Listener(NamedTuple):
+    instance: str
+    protocol: str
+    interface: str
+    port: int
+    name: str
+
+
+def _listeners(settings: Settings) -> Iterator[_Listener]:
+    for protocol, interface_name, port_name in _LISTENERS:
+        values = settings.web if port_name.startswith("HTTP") else settings.cache
+        if protocol == "UDP" and not settings.cache.enable_udp_listener:
+            continue
+        port = getattr(values, port_name.lower())
+        if port:
+            yield _Listener(settings.instance, protocol, getattr(values, interface_name.lower()), port, port_name)
+
+
+def _overlap(one: str, other: str) -> bool:
+    wild = ("::", "0.0.0.0")
+    if one == other or "::" in (one, other):
+        return True
+    return (one in wild or other in wild) and (":" in one) == (":" in other)
+
+
+def _clashes(*instances: Settings) -> list[str]:
+    """A sentence for each two listeners that want the same port of the same address."""
+    listeners = [listener for settings in instances for listener in _listeners(settings)]
+    sentences = []
+    for index, one in enumerate(listeners):
+        for other in listeners[index + 1 :]:
+            same = one.protocol == other.protocol and one.port == other.port
+            if same and _overlap(one.interface, other.interface):
+                sentences.append(
+                    f"{one.name} of instance {one.instance!r} and {other.name} of instance {other.instance!r} "
+                    f"are both {one.protocol} port {one.port} of {one.interface}; give one of them another port"
+                )
+    return sentences
+
+
+def _owner(settings: Settings, errors: list[str]) -> None:
+    if settings.cache.user:
+        try:
+            pwd.getpwnam(settings.cache.user)
+        except KeyError:
+            errors.append(
+                f"{settings.origins.get(('cache', 'USER'), 'USER')} USER = {settings.cache.user}: "
+                "there is no such user on this machine; create it or leave USER empty"
+            )
+
+
+def _directories(settings: Settings) -> Iterator[str]:
+    for name in _DIRECTORIES:
+        if name == "JOURNAL_DIR" and not settings.cache.journal:
+            continue
+        place = getattr(settings.cache, name.lower())
+        wanted = os.path.dirname(place) if name == "CATALOG_FILE" else place
+        found = existing_parent(wanted)
+        if not os.path.isdir(found):
+            yield f"{name} = {place}: {found} is not a directory; move it or choose another place"
+        elif not os.access(found, os.W_OK | os.X_OK):
+            who = pwd.getpwuid(os.geteuid()).pw_name
+            yield f"{name} = {place}: {found} is not writable for {who}; let the daemon's user write there"

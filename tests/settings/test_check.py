@@ -1,0 +1,116 @@
+"""What check-config finds, and the command itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from carbonpy.cli.check_config import main
+from carbonpy.settings.check import check
+
+
+def configured(tmp_path: Path, text: str, schemas: str | None = "[a]\npattern = .\nretentions = 1m:1d\n") -> str:
+    path = tmp_path / "carbon.conf"
+    path.write_text(text.replace("[cache]\n", f"[cache]\nSTORAGE_DIR = {tmp_path}/storage\n", 1))
+    if schemas is not None:
+        (tmp_path / "storage-schemas.conf").write_text(schemas)
+    return str(path)
+
+
+def test_a_good_configuration_has_nothing_to_tell(tmp_path: Path) -> None:
+    report = check(configured(tmp_path, "[cache]\n"))
+    assert report.errors == report.warnings == ()
+    assert report.effective is not None and not (tmp_path / "storage").exists()
+
+
+def test_errors_of_the_file_and_of_its_rules_have_lines(tmp_path: Path) -> None:
+    path = configured(tmp_path, "[cache]\n", "[a]\npattern = .\nretentions = 1x:1d\n")
+    (tmp_path / "storage-aggregation.conf").write_text("[a]\npattern = .\nxFilesFactor = 7\n")
+    report = check(path)
+    assert [error.split(" ")[0] for error in report.errors] == [
+        f"{tmp_path}/storage-schemas.conf:3",
+        f"{tmp_path}/storage-aggregation.conf:3",
+    ]
+    assert (
+        check(configured(tmp_path, "[cache]\nGATHER_SIZE = x\n"))
+        .errors[0]
+        .startswith(f"{path}:3 [cache] GATHER_SIZE = x")
+    )
+
+
+def test_schemas_that_are_missing_are_a_warning(tmp_path: Path) -> None:
+    (warning,) = check(configured(tmp_path, "[cache]\n", None)).warnings
+    assert warning.startswith(f"{tmp_path}/storage-schemas.conf: there is no such file")
+
+
+def test_lists_are_looked_at_when_they_are_used(tmp_path: Path) -> None:
+    (tmp_path / "blacklist.conf").write_text("[\n")
+    assert check(configured(tmp_path, "[cache]\n")).warnings == ()
+    (warning,) = check(configured(tmp_path, "[cache]\nUSE_WHITELIST = True\n")).warnings
+    assert warning.startswith(f"{tmp_path}/blacklist.conf:1 [: not a regular expression")
+
+
+def test_two_listeners_on_one_port_of_an_instance_are_an_error(tmp_path: Path) -> None:
+    report = check(configured(tmp_path, "[cache]\nLINE_RECEIVER_PORT = 2004\n"))
+    assert report.errors == (
+        "LINE_RECEIVER_PORT of instance 'a' and PICKLE_RECEIVER_PORT of instance 'a' are both "
+        "TCP port 2004 of 0.0.0.0; give one of them another port",
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "clashes"),
+    [
+        ("ENABLE_UDP_LISTENER = True", 0),
+        ("LINE_RECEIVER_INTERFACE = 127.0.0.1\nPICKLE_RECEIVER_INTERFACE = 127.0.0.2\nPICKLE_RECEIVER_PORT = 2003", 0),
+        ("LINE_RECEIVER_INTERFACE = 127.0.0.1\nPICKLE_RECEIVER_PORT = 2003", 1),
+        ("LINE_RECEIVER_INTERFACE = ::\nPICKLE_RECEIVER_PORT = 2003", 1),
+        ("LINE_RECEIVER_INTERFACE = ::1\nPICKLE_RECEIVER_PORT = 2003", 0),
+        ("LINE_RECEIVER_PORT = 0\nPICKLE_RECEIVER_PORT = 0", 0),
+        ("CACHE_QUERY_PORT = 8080", 1),
+    ],
+)
+def test_addresses_decide_whether_ports_clash(tmp_path: Path, options: str, clashes: int) -> None:
+    assert len(check(configured(tmp_path, f"[cache]\n{options}\n")).errors) == clashes
+
+
+def test_instances_that_share_ports_are_a_warning_and_their_errors_are_told(tmp_path: Path) -> None:
+    report = check(configured(tmp_path, "[cache]\n[cache:b]\nLINE_RECEIVER_PORT = 2103\n"))
+    assert report.errors == ()
+    assert [warning.split(" ")[0] for warning in report.warnings] == ["PICKLE_RECEIVER_PORT", "CACHE_QUERY_PORT"]
+    broken = check(configured(tmp_path, "[cache]\n[cache:b]\nLINE_RECEIVER_PORT = x\n"))
+    assert len(broken.errors) == 1 and "[cache:b] LINE_RECEIVER_PORT = x" in broken.errors[0]
+
+
+def test_a_user_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    (error,) = check(configured(tmp_path, "[cache]\nUSER = nobody-of-that-name\n")).errors
+    assert error.startswith(f"{tmp_path}/carbon.conf:3 [cache] USER = nobody-of-that-name: there is no such user")
+
+
+def test_a_place_below_a_file_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (warning,) = check(configured(tmp_path, f"[cache]\nLOCAL_DATA_DIR = {tmp_path}/file/whisper\n")).warnings[:1]
+    assert warning.startswith(f"LOCAL_DATA_DIR = {tmp_path}/file/whisper: {tmp_path}/file is not a directory")
+
+
+def test_the_command_says_good_and_ends_with_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = configured(tmp_path, "[cache]\n")
+    assert main([path]) == 0
+    assert capsys.readouterr().out == f"{path}: good, no warnings\n"
+    assert main(["--config", configured(tmp_path, "[cache]\nFOO = 1\n")]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{path}: good, with 1 warning\n"
+    assert err.startswith(f"warning: {path}:3 [cache] FOO: unknown")
+
+
+def test_the_command_ends_with_2_and_tells_the_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([configured(tmp_path, "[cache]\nJOURNAL = x\n")]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err == f"error: {tmp_path}/carbon.conf:3 [cache] JOURNAL = x: must be True or False\n"
+    assert main([str(tmp_path / "missing.yaml")]) == 2
+
+
+def test_the_command_shows_what_is_in_force(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--show", configured(tmp_path, "[cache]\nMAX_METRICS = 7\n")]) == 0
+    assert f"  max_metrics: 7{' ' * 42}# {tmp_path}/carbon.conf:3 [cache]\n" in capsys.readouterr().out
