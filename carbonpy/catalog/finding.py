@@ -124,10 +124,10 @@ def _step(
         )
         return
     branches = None if below is None else json_list(below)
-    for prefix, globs in part.ranges if isinstance(part, Glob) else STAR.ranges:
-        for start in range(0, max(1, len(globs)), GLOBS_AT_ONCE):
-            some = globs[start : start + GLOBS_AT_ONCE]
-            statement, limits = _range_statement(below is None, prefix, len(some))
+    for part_range in part.ranges if isinstance(part, Glob) else STAR.ranges:
+        for start in range(0, max(1, len(part_range.globs)), GLOBS_AT_ONCE):
+            some = part_range.globs[start : start + GLOBS_AT_ONCE]
+            statement, limits = _range_statement(below is None, part_range.prefix, len(some))
             reached.take(connection.execute(f"{select} {statement} {condition}", (branches, depth, *limits, *some)))
 
 

@@ -4,7 +4,7 @@ The law.  A pattern is split at its dots into parts; each part matches exactly o
 
     *       any run of characters, also none          [abc] [a-z] [!x]   one character (not) of a set
     ?       one character                             {a,b{c,d}}         any of the alternatives, also empty ones
-    **      as a whole part: any number of nodes, also none; at the end: everything below
+    **      as a whole part (or alternative): any number of nodes, also none; at the end: everything below
     \\c      the character c itself, never special (a backslash before a dot is dropped)
 
 ``[^x]`` is not a negation but the set of ``^`` and ``x``, an unbalanced ``[`` is itself, braces that do not balance
@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import product
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from carbonpy.errors import QueryError
 
@@ -30,29 +31,34 @@ MAX_ALTERNATIVES = 20_000
 #: Ranges that one part is looked up in; with more of them one wide range costs less.
 MAX_RANGES = 8
 
+_TWO_STARS = ["*", "*"]
 _TOKEN = re.compile(r"\\.|[^\\]", re.DOTALL)
 
 
-class Literals(NamedTuple):
+@dataclass(frozen=True)
+class Literals:
     """A part that matches exactly these names, distinct and not empty."""
 
     names: tuple[str, ...]
 
 
-class Range(NamedTuple):
+@dataclass(frozen=True)
+class Range:
     """Names that start with `prefix` and satisfy one of the GLOB expressions `globs`, if there are any."""
 
     prefix: str
     globs: tuple[str, ...]
 
 
-class Glob(NamedTuple):
+@dataclass(frozen=True)
+class Glob:
     """A part that matches the names in one of the `ranges`, which do not overlap."""
 
     ranges: tuple[Range, ...]
 
 
-class Globstar(NamedTuple):
+@dataclass(frozen=True)
+class Globstar:
     """A part that matches any number of nodes."""
 
 
@@ -67,14 +73,14 @@ def compile_pattern(pattern: str) -> tuple[tuple[Part, ...], ...]:
     Raises QueryError when its braces stand for more than MAX_ALTERNATIVES.
     """
     tokens = ["." if token == "\\." else token for token in _TOKEN.findall(pattern)]
-    segments = _split_outside_braces(tokens)
     choices: list[list[tuple[Part, ...]]] = []
-    for segment in segments:
-        if "." not in segment:
-            choices.append([parts] if (parts := _parts(pattern, [segment])) else [])
-            continue
+    for segment in _split_outside_braces(tokens):
         variants = _expand(pattern, segment)
-        choices.append([parts for variant in variants if (parts := _parts(pattern, _split(variant, ".")))])
+        if any("." in variant or variant == _TWO_STARS for variant in variants):
+            chains = [[_part([piece]) for piece in _split(variant, ".")] for variant in variants]
+        else:
+            chains = [[_part(variants)]]
+        choices.append([tuple(part for part in chain if part is not None) for chain in chains if None not in chain])
     total = 1
     for choice in choices:
         total *= len(choice)
@@ -94,30 +100,21 @@ def after(prefix: str) -> str | None:
     return None
 
 
-def _parts(pattern: str, pieces: Iterable[list[str]]) -> tuple[Part, ...] | None:
-    """One part for each of `pieces`; None if one of them cannot match."""
-    parts: list[Part] = []
-    for piece in pieces:
-        if piece == ["*", "*"]:
-            parts.append(GLOBSTAR)
-            continue
-        literals: list[str] = []
-        globs: list[tuple[str, str]] = []
-        for variant in _expand(pattern, piece):
-            translated = _translate(variant)
-            if isinstance(translated, str):
-                literals.append(translated)
-            else:
-                globs.append(translated)
-        literals = [name for name in dict.fromkeys(literals) if name]
-        if globs:
-            globs += [(name, _quote(name)) for name in literals]
-            parts.append(Glob(_ranges(globs)))
-        elif literals:
-            parts.append(Literals(tuple(literals)))
-        else:
-            return None
-    return tuple(parts)
+def _part(variants: Iterable[list[str]]) -> Part | None:
+    """The part that matches what one of `variants`, which have no braces, matches; None if nothing does."""
+    literals: list[str] = []
+    globs: list[tuple[str, str]] = []
+    for variant in variants:
+        if variant == _TWO_STARS:
+            return GLOBSTAR
+        translated = _translate(variant)
+        if not isinstance(translated, str):
+            globs.append(translated)
+        elif translated:
+            literals.append(translated)
+    if globs:
+        return Glob(_ranges([*globs, *((name, _quote(name)) for name in literals)]))
+    return Literals(tuple(dict.fromkeys(literals))) if literals else None
 
 
 def _ranges(globs: Iterable[tuple[str, str]]) -> tuple[Range, ...]:

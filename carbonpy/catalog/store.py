@@ -146,7 +146,7 @@ class Catalog:
     def remove(self, metrics: Iterable[str]) -> int:
         """Take names (a tagged metric also by its encoded path) out of the set; how many were in it."""
         removed = 0
-        names = iter(metrics)
+        names = filter(_is_text, metrics)
         while gulp := sorted(islice(names, GULP)):
             for start in range(0, len(gulp), CHUNK // 2):
                 part = gulp[start : start + CHUNK // 2]
@@ -177,10 +177,12 @@ class Catalog:
         A pattern with ``;`` is the literal name of a tagged metric.  Raises QueryError for a pattern whose braces
         stand for too many alternatives.
         """
+        if not _is_text(pattern):
+            return []
         if ";" in pattern:
             return [Node(name, True) for name in self._canonical(pattern)]
         compiled = compile_pattern(pattern)
-        if not compiled or not _is_text(pattern):
+        if not compiled:
             return []
         return self._database.read(lambda connection: walk(connection, compiled, leaves_only))
 
@@ -195,6 +197,7 @@ class Catalog:
             known, names = connection.execute(_NAMES_OF_PATHS, (json_list(paths),)).fetchone()
             return dict(zip(lines(known), lines(names)))
 
+        paths = [path for path in paths if _is_text(path)]
         return self._database.read(work) if paths else {}
 
     def metrics(self) -> Iterator[str]:

@@ -1,0 +1,54 @@
+"""The catalogue of a running daemon: what was seen a moment ago is found, though it is not in SQLite yet.
+
+The law: `note` costs a list append; every question is answered after all that was noted before it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+
+from carbonpy.catalog.store import Catalog, Node
+
+
+class LiveCatalog:
+    """A Catalog with a list of names to be added.  Safe from any thread; only `note` belongs on the reactor's."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self._noted: list[str] = []
+        self._lock = threading.Lock()
+
+    def note(self, metric: str) -> None:
+        """A metric was seen for the first time since the start."""
+        self._noted.append(metric)
+
+    @property
+    def pending(self) -> int:
+        """How many metrics are noted and not added yet."""
+        return len(self._noted)
+
+    def flush(self) -> None:
+        """Add what was noted.  Raises CatalogError, and then the names are still noted."""
+        with self._lock:
+            noted = self._noted
+            count = len(noted)
+            if count:
+                self.catalog.add(noted[:count])
+                # The reactor may have appended meanwhile: only what was added goes.
+                del noted[:count]
+
+    def find(self, pattern: str, leaves_only: bool = False) -> list[Node]:
+        """See Catalog.find."""
+        self.flush()
+        return self.catalog.find(pattern, leaves_only)
+
+    def metrics(self) -> Iterator[str]:
+        """See Catalog.metrics."""
+        self.flush()
+        return self.catalog.metrics()
+
+    def names_of(self, paths: Sequence[str]) -> dict[str, str]:
+        """See Catalog.names_of."""
+        self.flush()
+        return self.catalog.names_of(paths)
