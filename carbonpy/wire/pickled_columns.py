@@ -1,6 +1,6 @@
 """The common pickles of datapoints, read a whole frame at a time with numpy.
 
-The law: `read_columns` gives exactly what the stack machine of `pickled` would give, or None.  It never guesses:
+The law: `read_columns` gives exactly what the stack machine of `pickle_machine` would give, or None.  It never guesses:
 every byte of the pickle has to belong to one item after the other of one form, from the opening list to STOP.
 
 A list of (name, (timestamp, value)) is, after its head, a chain of items that look like this::

@@ -1,6 +1,6 @@
 """Datapoints in pickle's oldest, readable protocol, read a whole frame at a time with one regular expression.
 
-The law: `read_text` gives exactly what the stack machine of `pickled` would give, or None.  Protocol 0 is what
+The law: `read_text` gives exactly what the stack machine of `pickle_machine` would give, or None.  Protocol 0 is what
 Python 2 writes when nobody asks for better, and what the Java metrics libraries write by hand::
 
     (lp0                      or, from Java,     (l

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carbonpy.errors import WireError
-from carbonpy.wire import pickled
-from carbonpy.wire.pickled import Limits, Points, decode_plain, decode_points, encode_plain
+from carbonpy.wire.pickle_machine import DEFAULT_LIMITS, Machine, unframed
+from carbonpy.wire.pickled import Limits, Points, decode_plain, decode_points, encode_plain, points_of
 from carbonpy.wire.pickled_columns import read_columns
 from carbonpy.wire.pickled_text import read_text
 
@@ -56,8 +56,8 @@ with_sets = st.one_of(
 
 def by_machine(data: bytes) -> Points:
     """What the stack machine alone makes of an unframed pickle of datapoints."""
-    items = pickled._Machine(data, pickled.DEFAULT_LIMITS, raw=True).run()
-    return pickled._points_of(items, len(data) // 2 + 1)
+    items = Machine(data, DEFAULT_LIMITS, raw=True).run()
+    return points_of(items, len(data) // 2 + 1)
 
 
 def same(left: Points, right: Points) -> bool:
@@ -152,7 +152,7 @@ def test_columns_and_the_machine_read_the_same(data, protocol, form):
         items.append(outer((name if share else name[:1] + name[1:], inner(rng.choice(kinds)))))
     frame = pickle.dumps(items, protocol)
     expected = [(name.encode(), float(point[0]), float(point[1])) for name, point in items]
-    machine = by_machine(pickled._unframed(frame))
+    machine = by_machine(unframed(frame))
     assert repr(rows(machine)) == repr(expected)
     assert same(decode_points(frame), machine)
 
@@ -169,12 +169,12 @@ def test_the_common_forms_are_read_by_columns(protocol, share, kind, count):
         for n in range(count)
     ]
     frame = pickle.dumps(items, protocol)
-    columns = read_columns(pickled._unframed(frame))
+    columns = read_columns(unframed(frame))
     assert columns is not None
     assert list(zip(columns[0], *(column.tolist() for column in columns[1:]))) == [
         (name.encode(), float(point[0]), point[1]) for name, point in items
     ]
-    assert same(decode_points(frame), by_machine(pickled._unframed(frame)))
+    assert same(decode_points(frame), by_machine(unframed(frame)))
 
 
 def test_bytes_inside_numbers_that_look_like_items_do_not_lead_astray():
@@ -185,7 +185,7 @@ def test_bytes_inside_numbers_that_look_like_items_do_not_lead_astray():
         items.append((f"a.metric.number{number:04}.with.a.name", (1_700_000_000, lure)))
     for protocol in (2, 4):
         frame = pickle.dumps(items, protocol)
-        assert read_columns(pickled._unframed(frame)) is not None
+        assert read_columns(unframed(frame)) is not None
         assert rows(decode_points(frame)) == [(name.encode(), float(ts), value) for name, (ts, value) in items]
 
 
@@ -196,7 +196,7 @@ def test_mutated_pickles_of_datapoints_are_read_alike_by_both_readers_or_refused
     for protocol in (1, 2, 4):
         for kind in (tuple, list):
             items = [kind((rng.choice(pool), kind((1_700_000_000 + n, n / 7)))) for n in range(130)]
-            frames.append(pickled._unframed(pickle.dumps(items, protocol)))
+            frames.append(unframed(pickle.dumps(items, protocol)))
     read = 0
     for _ in range(2500):
         data = bytearray(rng.choice(frames))
@@ -301,10 +301,10 @@ def test_the_form_with_many_points_for_one_name_is_read():
 def test_a_name_that_is_not_utf8_costs_its_points_in_columns_too():
     items = [(b"name\xff%d" % n if n % 10 == 0 else b"name%d" % n, (n, 1.0)) for n in range(500)]
     frame = pickle.dumps(items, 4)
-    assert read_columns(pickled._unframed(frame)) is not None
+    assert read_columns(unframed(frame)) is not None
     points = decode_points(frame)
     assert points.rejected == {"name": 50} and len(points.names) == len(points.values) == 450
-    assert same(points, by_machine(pickled._unframed(frame)))
+    assert same(points, by_machine(unframed(frame)))
 
 
 def test_no_datapoints_is_a_list_too():
