@@ -33,6 +33,11 @@ class TokenBucket:
             self._tokens = min(self.capacity, self._tokens + (now - self._then) * self.rate)
         self._then = now
 
+    def available(self) -> float:
+        """How many tokens there are now (negative after a `wait` that took ahead)."""
+        self._refill()
+        return self._tokens
+
     def take(self, tokens: float = 1) -> bool:
         """Take `tokens` if they are there; False, and nothing taken, if not."""
         self._refill()

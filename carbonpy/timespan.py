@@ -22,7 +22,7 @@ class Span(NamedTuple):
     step: int
 
     @property
-    def count(self) -> int:
+    def count(self) -> int:  # type: ignore[override]  # a span is no sequence to be searched
         """How many slots the span holds."""
         return (self.end - self.start) // self.step
 

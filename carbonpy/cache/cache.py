@@ -89,7 +89,9 @@ class Cache:
         if self._tail_points >= SEAL_POINTS:
             self.seal()
 
-    def replay(self, journal: Journal, segment: Segment, intern: Callable[[bytes], int], first_id: int) -> dict[int, int]:
+    def replay(
+        self, journal: Journal, segment: Segment, intern: Callable[[bytes], int], first_id: int
+    ) -> dict[int, int]:
         """Take the points of a segment that an earlier life left; {verdict or first_id: points}.
 
         Points whose name has a verdict below `first_id` are not taken.  The points stay in their old
@@ -256,8 +258,10 @@ class Cache:
             fresh = [part for part, run in zip(parts, loan.runs) if not run.waiting and len(part.ids)]
             kept = [part for part, run in zip(parts, loan.runs) if run.waiting and len(part.ids)]
             if fresh:
-                columns = concatenate([part.columns for part in fresh]) if len(fresh) == 1 else merge(
-                    [part.columns for part in fresh]
+                columns = (
+                    concatenate([part.columns for part in fresh])
+                    if len(fresh) == 1
+                    else merge([part.columns for part in fresh])
                 )
                 replaced = sum(len(part.ids) for part in fresh) - len(columns[0])
                 kept.append(self._rejournalled(columns, frozenset().union(*(part.segments for part in fresh))))

@@ -53,7 +53,7 @@ class Record(NamedTuple):
     """One record as read: kind, count, body still compressed."""
 
     kind: int
-    count: int
+    count: int  # type: ignore[assignment]  # a record is no sequence to be searched
     body: bytes
 
 
@@ -162,7 +162,9 @@ class Journal:
             raise JournalError(f"{directory}: the journal directory cannot be used: {error}; set JOURNAL_DIR") from None
         found = [match for entry in entries if (match := _FILE.match(entry))]
         self._old_names = {int(match[2]): os.path.join(directory, match[0]) for match in found if match[1] == "names"}
-        self._old_points = sorted((int(m[2]), int(m[3]), os.path.join(directory, m[0])) for m in found if m[1] == "points")
+        self._old_points = sorted(
+            (int(m[2]), int(m[3]), os.path.join(directory, m[0])) for m in found if m[1] == "points"
+        )
         self.epoch = 1 + max([0, *(int(match[2]) for match in found)])
         self._names: _File | None = None
         self._names_written = 0

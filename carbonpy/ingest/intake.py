@@ -46,6 +46,8 @@ class Intake:
         resolution: int = 1,
         max_future: float = 0,
         complain: Complain = _say_nothing,
+        full: Callable[[], bool] = lambda: False,
+        flow_control: bool = True,
     ) -> None:
         self._names = names
         self._accept = accept
@@ -53,6 +55,8 @@ class Intake:
         self.resolution = resolution
         self.max_future = max_future
         self._complain = complain
+        self._full = full
+        self.flow_control = flow_control
         self.received = Counter()
         #: Datapoints that were accepted, by all ways in.
         self.accepted = Counter()
@@ -65,14 +69,14 @@ class Intake:
         """
         text = texts[0][0] if len(texts) == 1 else b"".join([text for text, _ in texts])
         points = line.parse(text)
-        if points is not None and self._points(points):
+        if points is not None and self._points(points, droppable):
             return
         for text, sender in texts:
             points = line.parse(text)
-            if points is None or not self._points(points):
-                self._line_by_line(text, sender)
+            if points is None or not self._points(points, droppable):
+                self._line_by_line(text, sender, droppable)
 
-    def _line_by_line(self, text: bytes, sender: str) -> None:
+    def _line_by_line(self, text: bytes, sender: str, droppable: bool) -> None:
         names: list[bytes] = []
         timestamps: list[float] = []
         values: list[float] = []
@@ -87,7 +91,7 @@ class Intake:
                 timestamps.append(point[1])
                 values.append(point[2])
         if names:
-            self.points(names, np.array(timestamps, np.float64), np.array(values, np.float64))
+            self.points(names, np.array(timestamps, np.float64), np.array(values, np.float64), droppable=droppable)
 
     def refuse(self, reason: str, sender: str, what: bytes, why: str, count: int = 1) -> None:
         """Count `count` datapoints that will never be accepted, and say why."""
@@ -95,7 +99,7 @@ class Intake:
         self.dropped.add(reason, count)
         self._complain(sender, what, why)
 
-    def _points(self, points: line.Points) -> bool:
+    def _points(self, points: line.Points, droppable: bool) -> bool:
         """Take points of the fast path; False (and nothing taken) if a new name needs the careful one.
 
         A name with Unicode white space in it is three fields, not one, to carbon; `parse` only knows
@@ -109,7 +113,7 @@ class Intake:
                     text = name.decode(errors="replace")
                     if "\ufffd" in text or len(text.split()) != 1 or text.strip() != text:
                         return False
-        self.points(names, points.timestamps, points.values, ids)
+        self.points(names, points.timestamps, points.values, ids, droppable=droppable)
         return True
 
     def points(
@@ -118,10 +122,15 @@ class Intake:
         timestamps: np.ndarray,
         values: np.ndarray,
         known: list[int | None] | None = None,
+        *,
+        droppable: bool = False,
     ) -> None:
         """Datapoints in parallel columns; timestamps int64 or float64, -1 (any in (-2, -1]) means now."""
         count = len(names)
         self.received.add(count)
+        if (droppable or not self.flow_control) and self._full():
+            self.dropped.add("cache_full", count)
+            return
         ids = known if known is not None else list(map(self._names.ids.get, names))
         if None in ids:
             intern = self._names.intern
@@ -131,7 +140,9 @@ class Intake:
             self.accepted.add(len(columns[0]))
             self._accept(*columns)
 
-    def _judge(self, ids: np.ndarray, times: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _judge(
+        self, ids: np.ndarray, times: np.ndarray, values: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if ids.min() < FIRST_ID:
             refused = ids < FIRST_ID
             for verdict, many in enumerate(np.bincount(ids[refused]).tolist()):

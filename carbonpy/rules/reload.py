@@ -67,6 +67,11 @@ class RulesFile(Generic[B]):
         if keep and self._mark is None:
             report(f"{path}: there is no such file; the built-in rules are in force")
 
+    @property
+    def text(self) -> str | None:
+        """The text that `value` was made of, None when there is no file."""
+        return self._text
+
     def poll(self) -> B | None:
         """The new book when the file has become another one that can be used; None when nothing changes."""
         if not self._changed():

@@ -94,7 +94,7 @@ class RingWrites:
                 return
 
     def _resolve(self, level: int, metrics: np.ndarray, slots: np.ndarray) -> None:
-        """Give every metric of `metrics` a base in archive `level`: the file's, or its slot of `slots` if the ring is empty."""
+        """Give every metric of `metrics` a base in archive `level`: the file's, or its slot if the ring is empty."""
         bases = self._bases[level]
         for metric, slot in zip(*self._unknown(level, metrics, slots)):
             bases[metric] = self._base_on_disk(level, metric) or slot

@@ -272,9 +272,13 @@ class _Block:
         status = os.fstat(fd)
         data = os.pread(fd, HEADER_READ, 0)
         known = table.layout[identity]
-        if known >= 0 and status.st_ino == table.inode[identity] and status.st_size == table.layouts[known].size:
-            if data.startswith(table.layouts[known].header_bytes):
-                return known
+        if (
+            known >= 0
+            and status.st_ino == table.inode[identity]
+            and status.st_size == table.layouts[known].size
+            and data.startswith(table.layouts[known].header_bytes)
+        ):
+            return known
         length = 16 + 12 * int.from_bytes(data[12:16], "big")
         found = table.layout_of(data[:length], path)
         layout = table.layouts[found]

@@ -77,7 +77,9 @@ def test_sweeps_leave_the_bytes_of_update_many(archives, method, factor, rounds,
     try:
         now = [START]
         header = pack_header(archives, factor, method)
-        sweeper = Sweeper(WriteSettings(f"{directory}/ours", strategy=strategy), lambda metric: header, clock=lambda: now[0])
+        sweeper = Sweeper(
+            WriteSettings(f"{directory}/ours", strategy=strategy), lambda metric: header, clock=lambda: now[0]
+        )
         sweeper.learn(range(16, 16 + len(NAMES)), NAMES)
         for later, points in rounds:
             now[0] += later

@@ -1,0 +1,1 @@
+"""Whole daemons: one function each that wires settings to objects to services."""

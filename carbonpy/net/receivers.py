@@ -1,0 +1,239 @@
+"""Receivers: lines over TCP and UDP, pickles over TCP.
+
+The law.
+
+* A bad line or item costs itself.  A connection ends only when it cannot be kept: a pickle frame
+  longer than the limit (nobody knows where the next one starts), an idle time-out, or its peer.
+* While the intake is paused no TCP sender is read and no connection accepted; nothing is dropped.
+* At the connection limit no listening port accepts until a connection ends.
+* The last line of a connection counts only if it ends with a newline: half a line is not a datapoint.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
+from twisted.internet.tcp import Port
+from twisted.logger import Logger
+from twisted.protocols.policies import TimeoutMixin
+
+from carbonpy.errors import WireError
+from carbonpy.ingest.intake import Intake
+from carbonpy.net.gathering import Gatherer
+from carbonpy.wire.framing import Int32Frames
+from carbonpy.wire.line import LineSplitter
+from carbonpy.wire.pickled import decode_points
+
+log = Logger("listener")
+
+
+@dataclass
+class ReceiverLimits:
+    """Plain values; changes take effect for new connections."""
+
+    line_length: int = 16384
+    frame_length: int = 1 << 20
+    connections: float = float("inf")
+    idle_timeout: float | None = None
+    keepalive: tuple[int, int, int] | None = (10, 30, 2)
+    log_success: bool = True
+    log_lost: bool = False
+
+
+class Receivers:
+    """All connections of senders: who is connected, whether they are read.  Reactor thread only."""
+
+    def __init__(self, intake: Intake, gatherer: Gatherer, limits: ReceiverLimits) -> None:
+        self.intake = intake
+        self.gatherer = gatherer
+        self.limits = limits
+        self.paused = False
+        self._connections: set[_Receiver] = set()
+        self._ports: list[Port] = []
+        self._accepting = True
+
+    def __len__(self) -> int:
+        """How many senders are connected."""
+        return len(self._connections)
+
+    def add_port(self, port: Any) -> None:
+        """A listening TCP port, which stops accepting when it has to."""
+        self._ports.append(port)
+
+    def pause(self) -> None:
+        """Stop reading from every TCP sender."""
+        if not self.paused:
+            self.paused = True
+            for receiver in self._connections:
+                receiver.transport.pauseProducing()
+            self._accept_or_not()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self.paused:
+            self.paused = False
+            for receiver in self._connections:
+                receiver.transport.resumeProducing()
+            self._accept_or_not()
+
+    def opened(self, receiver: _Receiver) -> None:
+        """A sender connected."""
+        self._connections.add(receiver)
+        if self.paused:
+            receiver.transport.pauseProducing()
+        self._accept_or_not()
+
+    def closed(self, receiver: _Receiver) -> None:
+        """A sender is gone."""
+        self._connections.discard(receiver)
+        self._accept_or_not()
+
+    def _accept_or_not(self) -> None:
+        accept = not self.paused and len(self._connections) < self.limits.connections
+        if accept != self._accepting:
+            self._accepting = accept
+            for port in self._ports:
+                if port.connected:
+                    port.startReading() if accept else port.stopReading()
+
+    def stop(self) -> None:
+        """Take in what has been read and end all connections."""
+        for receiver in list(self._connections):
+            receiver.transport.abortConnection()
+        self.gatherer.flush()
+
+
+class _Receiver(Protocol, TimeoutMixin):
+    """One connection of a sender."""
+
+    kind = ""
+
+    def __init__(self, receivers: Receivers) -> None:
+        self.receivers = receivers
+        self.peer = ""
+
+    def connectionMade(self) -> None:
+        address = self.transport.getPeer()
+        self.peer = f"{getattr(address, 'host', address)}:{getattr(address, 'port', '')}"
+        limits = self.receivers.limits
+        if limits.keepalive is not None:
+            self._keep_alive(*limits.keepalive)
+        if limits.idle_timeout:
+            self.setTimeout(limits.idle_timeout)
+        if limits.log_success:
+            log.info("{kind} connection with {peer} established", kind=self.kind, peer=self.peer)
+        self.receivers.opened(self)
+
+    def _keep_alive(self, idle: int, interval: int, count: int) -> None:
+        try:
+            self.transport.setTcpKeepAlive(True)
+            handle = self.transport.getHandle()
+            handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle)
+            handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, interval)
+            handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, count)
+        except (AttributeError, OSError):
+            # Keepalive is a courtesy of the system; a transport without it still receives.
+            pass
+
+    def timeoutConnection(self) -> None:
+        if self.receivers.paused:
+            # It is we who do not read: the sender is not idle.
+            self.setTimeout(self.receivers.limits.idle_timeout)
+            return
+        log.info("{kind} connection with {peer} was idle too long, closed", kind=self.kind, peer=self.peer)
+        self.transport.abortConnection()
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.setTimeout(None)
+        if self.receivers.limits.log_lost:
+            log.info("{kind} connection with {peer} closed", kind=self.kind, peer=self.peer)
+        self.receivers.closed(self)
+
+
+class LineReceiver(_Receiver):
+    """``name value timestamp`` lines over TCP."""
+
+    kind = "line"
+
+    def __init__(self, receivers: Receivers) -> None:
+        super().__init__(receivers)
+        self._splitter = LineSplitter(receivers.limits.line_length)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.resetTimeout()
+        text = self._splitter.feed(data)
+        if text:
+            self.receivers.gatherer.lines(text, self.peer)
+        if self._splitter.overlong:
+            count, self._splitter.overlong = self._splitter.overlong, 0
+            why = f"a line longer than {self._splitter.max_length} bytes; shorten the name or send newlines"
+            self.receivers.intake.refuse("malformed", self.peer, b"", why, count)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        rest = self._splitter.flush()
+        if rest:
+            why = "the connection ended inside this line; end the last line with a newline"
+            self.receivers.intake.refuse("malformed", self.peer, rest.rstrip(b"\n"), why)
+        super().connectionLost(reason)
+
+
+class PickleReceiver(_Receiver):
+    """Length-prefixed pickles of ``[(name, (timestamp, value)), ...]`` over TCP."""
+
+    kind = "pickle"
+
+    def __init__(self, receivers: Receivers) -> None:
+        super().__init__(receivers)
+        self._frames = Int32Frames(receivers.limits.frame_length)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.resetTimeout()
+        intake = self.receivers.intake
+        for frame in self._frames.feed(data):
+            try:
+                points = decode_points(frame)
+            except WireError as error:
+                intake.refuse("malformed", self.peer, bytes(frame[:80]), str(error))
+                continue
+            if points.names:
+                self.receivers.gatherer.points(points.names, points.timestamps, points.values)
+            for why, count in points.rejected.items():
+                intake.refuse("malformed", self.peer, b"", f"{count} items with a wrong {why}", count)
+        if self._frames.broken is not None:
+            intake.refuse("malformed", self.peer, b"", str(self._frames.broken))
+            self.transport.abortConnection()
+
+
+class ReceiverFactory(Factory):
+    """Makes receivers of one kind."""
+
+    noisy = False
+
+    def __init__(self, receivers: Receivers, kind: type[LineReceiver] | type[PickleReceiver]) -> None:
+        self._receivers = receivers
+        self._kind = kind
+
+    def buildProtocol(self, addr: IAddress) -> _Receiver:
+        return self._kind(self._receivers)
+
+
+class UdpReceiver(DatagramProtocol):
+    """Datagrams of whole lines; the last one needs no newline.  They cannot be paused, so they can be dropped."""
+
+    noisy = False
+
+    def __init__(self, receivers: Receivers, buffer_bytes: int) -> None:
+        self._receivers = receivers
+        self._buffer_bytes = buffer_bytes
+
+    def startProtocol(self) -> None:
+        if self._buffer_bytes:
+            self.transport.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._buffer_bytes)
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        text = datagram if datagram.endswith(b"\n") else datagram + b"\n"
+        self._receivers.gatherer.lines(text, f"{addr[0]}:{addr[1]}", droppable=True)

@@ -1,0 +1,485 @@
+"""The writers of a cache daemon: who sweeps what, when, and what happens if one dies.
+
+The law.
+
+* Each share of the metrics has one writer and at most one loan out.  A sweep ends with an Outcome,
+  and the loan is confirmed; or the writer fails, and the loan is given back.  Nothing else ends it.
+* The starts of two sweeps of a share lie at least `interval` seconds apart, unless the cache is more
+  than half full.  After a full disk or a dead writer the distance doubles, up to a minute.
+* A writer process that dies is started again; it is told the names anew as it needs them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any, Protocol
+
+import numpy as np
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from carbonpy.cache.cache import Cache, Loan
+from carbonpy.clock import TokenBucket
+from carbonpy.counters import Counter, CounterGroup
+from carbonpy.errors import CarbonError
+from carbonpy.ingest.names import NameTable
+from carbonpy.writing.headers import HeaderBook
+from carbonpy.writing.parcel import Blob, Parcel, ParcelBuffer, pack, unpack_outcome
+from carbonpy.writing.sweep import Outcome, Sweeper, WriteSettings
+
+log = Logger("console")
+_LONGEST_PAUSE = 60.0
+#: (file name, text) of storage-schemas.conf and storage-aggregation.conf; None: the built-in rules.
+RuleTexts = tuple[tuple[str, str] | None, tuple[str, str] | None]
+
+
+class WriterDied(CarbonError):
+    """A writer process ended before it had confirmed its loan; the loan comes back and it is started again."""
+
+
+class Writer(Protocol):
+    """One writer of a share, thread or process.  Reactor thread only."""
+
+    def sweep(self, loan: Loan, creates: float) -> Deferred[Outcome]:
+        """Write a loan; fires once."""
+
+    def set_rules(self, texts: RuleTexts, book: HeaderBook) -> None:
+        """New rules for new files."""
+
+    def set_rate(self, updates_per_second: float) -> None:
+        """At most so many files a second."""
+
+    def forget(self, identity: int) -> None:
+        """The file of a metric was changed by the daemon itself."""
+
+    def stop(self) -> Deferred[None]:
+        """End it; a sweep under way may be cut short at any point."""
+
+    @property
+    def pid(self) -> int | None:
+        """Process id, None for a thread or while it is down."""
+
+
+class _Told:
+    """Which ids a writer knows the names of."""
+
+    def __init__(self, names: NameTable) -> None:
+        self._names = names
+        self._told = np.zeros(0, bool)
+
+    def reset(self) -> None:
+        """The writer knows nothing."""
+        self._told = np.zeros(0, bool)
+
+    def news(self, loan: Loan) -> tuple[list[int], list[bytes]]:
+        """Ids of the loan that the writer was not told yet, and their names; from now on it was."""
+        if len(self._told) < self._names.next_id:
+            room = max(1024, self._names.next_id * 5 // 4)
+            self._told = np.concatenate((self._told, np.zeros(room - len(self._told), bool)))
+        fresh: list[int] = []
+        for run in loan.runs:
+            ids = run.ids[~self._told[run.ids]]
+            if len(ids):
+                new = np.unique(ids)
+                self._told[new] = True
+                fresh += new.tolist()
+        return fresh, self._names.metrics(fresh)
+
+
+class ThreadWriter:
+    """A writer that is a thread of the daemon: WRITER_PROCESSES = 0."""
+
+    pid: int | None = None
+
+    def __init__(self, reactor: Any, names: NameTable, settings: WriteSettings, book: HeaderBook) -> None:
+        self._reactor = reactor
+        self._told = _Told(names)
+        self._sweeper = Sweeper(settings, book.header)
+        self._stopping = False
+        self._pool = ThreadPool(1, 1, "writer")
+        self._pool.start()
+
+    def sweep(self, loan: Loan, creates: float) -> Deferred[Outcome]:
+        """Write a loan in the writer's thread."""
+        new, names = self._told.news(loan)
+        return deferToThreadPool(self._reactor, self._pool, self._sweep, loan, creates, new, names)
+
+    def _sweep(self, loan: Loan, creates: float, new: Sequence[int], names: Sequence[bytes]) -> Outcome:
+        self._sweeper.learn(new, [name.decode() for name in names])
+        parts = [run.columns for run in loan.runs]
+        return self._sweeper.sweep(parts, creates=creates, held=loan.held, give_up=lambda: self._stopping)
+
+    def set_rules(self, texts: RuleTexts, book: HeaderBook) -> None:
+        """New rules for new files."""
+        self._sweeper.set_rules(book.header)
+
+    def set_rate(self, updates_per_second: float) -> None:
+        """At most so many files a second."""
+        self._sweeper.set_rate(updates_per_second)
+
+    def forget(self, identity: int) -> None:
+        """Remembered headers are compared at the next visit that checks them; this one is met anew."""
+        if identity < len(self._sweeper.table.layout):
+            self._sweeper.table.forget(identity)
+
+    def stop(self) -> Deferred[None]:
+        """End the thread after the block that it is writing."""
+        self._stopping = True
+        done: Deferred[None] = Deferred()
+        self._reactor.callInThread(self._join, done)
+        return done
+
+    def _join(self, done: Deferred[None]) -> None:
+        self._pool.stop()
+        self._reactor.callFromThread(done.callback, None)
+
+
+class _Feed:
+    """Feeds pieces to a pipe as fast as it takes them, so that they are not copied into one large buffer."""
+
+    def __init__(self, pipe: Any, pieces: list[Blob]) -> None:
+        self._pipe = pipe
+        self._pieces = pieces
+        self._pieces.reverse()
+        pipe.registerProducer(self, False)
+
+    def resumeProducing(self) -> None:
+        if self._pieces:
+            piece = self._pieces.pop()
+            if len(piece):
+                self._pipe.write(bytes(piece))
+            else:
+                self.resumeProducing()
+        else:
+            self._pipe.unregisterProducer()
+
+    def stopProducing(self) -> None:
+        self._pieces.clear()
+
+
+class ProcessWriter(ProcessProtocol):
+    """A writer that is a process of its own."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        number: int,
+        names: NameTable,
+        settings: WriteSettings,
+        texts: RuleTexts,
+        lock_fd: int | None,
+    ) -> None:
+        self._reactor = reactor
+        self._number = number
+        self._told = _Told(names)
+        self._settings = settings
+        self._texts = texts
+        self._lock_fd = lock_fd
+        self._buffer = ParcelBuffer()
+        self._waiting: Deferred[Outcome] | None = None
+        self._stopped: Deferred[None] | None = None
+        self._pause = 0.1
+        self.restarts = Counter()
+        self.pid: int | None = None
+        self._start()
+
+    def _start(self) -> None:
+        if self._stopped is not None:
+            return
+        self._buffer = ParcelBuffer()
+        self._told.reset()
+        descriptors: dict[int, Any] = {0: "w", 1: "r", 2: 2}
+        if self._lock_fd is not None:
+            descriptors[3] = self._lock_fd
+        command = [sys.executable, "-m", "carbonpy.daemons.writer"]
+        process = self._reactor.spawnProcess(self, sys.executable, command, env=None, childFDs=descriptors)
+        self.pid = process.pid
+        self._send(pack("setup", {"settings": asdict(self._settings), **_rules_fields(self._texts)}))
+
+    def _send(self, pieces: list[Blob]) -> None:
+        for piece in pieces:
+            self.transport.writeToChild(0, bytes(piece))
+
+    def sweep(self, loan: Loan, creates: float) -> Deferred[Outcome]:
+        """Send a loan; fires with what the process answers, or fails with WriterDied."""
+        self._waiting = waiting = Deferred()
+        if self.pid is None:
+            self._fail()
+            return waiting
+        new, names = self._told.news(loan)
+        blobs: list[Blob] = [b"".join([name + b"\n" for name in names]), loan.held.tobytes()]
+        for run in loan.runs:
+            blobs += [column.data.cast("B") for column in run.columns]
+        _Feed(self.transport.pipes[0], pack("sweep", {"new": new, "creates": creates}, blobs))
+        return waiting
+
+    def set_rules(self, texts: RuleTexts, book: HeaderBook) -> None:
+        """New rules for new files."""
+        self._texts = texts
+        self._tell("rules", _rules_fields(texts))
+
+    def set_rate(self, updates_per_second: float) -> None:
+        """At most so many files a second."""
+        self._settings.updates_per_second = updates_per_second
+        self._tell("rate", {"updates_per_second": updates_per_second})
+
+    def forget(self, identity: int) -> None:
+        """The file of a metric was changed by the daemon itself."""
+        self._tell("forget", {"ids": [identity]})
+
+    def _tell(self, kind: str, fields: dict[str, Any]) -> None:
+        if self.pid is None:
+            return
+        pipe = self.transport.pipes[0]
+        if pipe.streamingProducer is False and pipe.producer is not None:
+            # A loan is on its way: its pieces may not be interrupted.
+            self._reactor.callLater(0.05, self._tell, kind, fields)
+        else:
+            self._send(pack(kind, fields))
+
+    def stop(self) -> Deferred[None]:
+        """Kill it: what it had not confirmed is in the journal."""
+        self._stopped = Deferred()
+        if self.pid is None:
+            self._stopped.callback(None)
+        else:
+            self._signal("KILL")
+        return self._stopped
+
+    def _signal(self, name: str) -> None:
+        try:
+            self.transport.signalProcess(name)
+        except ProcessExitedAlready:
+            pass
+
+    # ---- what the process does
+
+    def outReceived(self, data: bytes) -> None:
+        for parcel in self._buffer.feed(data):
+            self._answered(parcel)
+
+    def _answered(self, parcel: Parcel) -> None:
+        waiting, self._waiting = self._waiting, None
+        self._pause = 0.1
+        if waiting is not None:
+            waiting.callback(unpack_outcome(parcel))
+
+    def processEnded(self, reason: Failure) -> None:
+        self.pid = None
+        if self._stopped is not None:
+            self._stopped.callback(None)
+        else:
+            self.restarts.add()
+            log.error(
+                "writer process {number} ended: {reason}; it is started again",
+                number=self._number,
+                reason=reason.getErrorMessage(),
+            )
+            self._reactor.callLater(self._pause, self._start)
+            self._pause = min(self._pause * 2, _LONGEST_PAUSE / 2)
+        self._fail()
+
+    def _fail(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.errback(Failure(WriterDied(f"writer process {self._number} ended before its sweep did")))
+
+
+def _rules_fields(texts: RuleTexts) -> dict[str, Any]:
+    return {"schemas": texts[0], "aggregations": texts[1]}
+
+
+class _Share:
+    """One share: its writer, its loan, when it may sweep next."""
+
+    def __init__(self, number: int, writer: Writer) -> None:
+        self.number = number
+        self.writer = writer
+        self.loan: Loan | None = None
+        self.started = float("-inf")
+        self.pause = 0.0
+
+
+class Writers:
+    """All writers of a daemon and their calendar.  Reactor thread only."""
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        cache: Cache,
+        writers: Sequence[Writer],
+        *,
+        interval: float,
+        creates: TokenBucket | None,
+        pressed: Callable[[], bool],
+        on_room: Callable[[], None],
+        log_sweeps: bool = False,
+    ) -> None:
+        """`pressed()`: the cache is so full that sweeps do not wait for their time.  `on_room`: points have left it."""
+        self._reactor = reactor
+        self._cache = cache
+        self._shares = [_Share(number, writer) for number, writer in enumerate(writers)]
+        self.interval = interval
+        self.creates = creates
+        self._pressed = pressed
+        self._on_room = on_room
+        self.log_sweeps = log_sweeps
+        self._running = False
+        self._timer: Any = None
+        self._idle: list[Deferred[None]] = []
+        self.written = Counter()
+        self.dropped = CounterGroup()
+        #: Files updated, created, set aside; errors; sweeps; seconds that sweeps took; metrics waiting for a file.
+        self.updates = Counter()
+        self.created = Counter()
+        self.damaged = Counter()
+        self.errors = Counter()
+        self.sweeps = Counter()
+        self.deaths = Counter()
+        self.busy_seconds = 0.0
+        self.waiting_for_creates = 0
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the writers that are processes."""
+        return [share.writer.pid for share in self._shares if share.writer.pid is not None]
+
+    def start(self) -> None:
+        """Sweep from now on."""
+        self._running = True
+        self.look()
+
+    def look(self) -> None:
+        """Start the sweeps that are due, and come back when the next one is."""
+        if not self._running:
+            return
+        now = self._reactor.seconds()
+        interval = 0.0 if self._pressed() else self.interval
+        next_look = self.interval or 0.05
+        for share in self._shares:
+            if share.loan is None:
+                due = share.started + max(interval, share.pause)
+                if due <= now:
+                    self._sweep(share, now)
+                    due = now + max(interval, share.pause)
+                next_look = min(next_look, max(due - now, 0.05))
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = self._reactor.callLater(next_look, self.look)
+
+    def _sweep(self, share: _Share, now: float) -> None:
+        allowed = float("inf") if self.creates is None else max(0.0, self.creates.available() // len(self._shares))
+        loan = self._cache.lend(share.number, creates=allowed)
+        if loan is None:
+            return
+        share.loan = loan
+        share.started = now
+        finished = share.writer.sweep(loan, allowed)
+        finished.addCallbacks(self._done, self._died, callbackArgs=(share,), errbackArgs=(share,))
+        finished.addErrback(lambda failure: log.failure("a sweep could not be settled", failure))
+        finished.addBoth(lambda _: self._settled())
+
+    def _done(self, outcome: Outcome, share: _Share) -> None:
+        loan, share.loan = share.loan, None
+        assert loan is not None
+        seconds = self._reactor.seconds() - share.started
+        left = self._cache.confirm(loan, outcome.deferred)
+        accounted = outcome.written + outcome.replaced + sum(outcome.dropped.values())
+        if left != accounted:
+            log.error(
+                "a sweep of {left} points accounted for {accounted}; tell the authors", left=left, accounted=accounted
+            )
+        self.written.add(outcome.written)
+        self.dropped.add("replaced", outcome.replaced)
+        for reason, points in outcome.dropped.items():
+            self.dropped.add(reason, points)
+        self.updates.add(outcome.updates)
+        self.created.add(outcome.creates)
+        self.damaged.add(outcome.damaged)
+        self.errors.add(outcome.errors)
+        self.sweeps.add()
+        self.busy_seconds += seconds
+        self.waiting_for_creates = outcome.creates_waiting
+        if self.creates is not None and outcome.creates:
+            self.creates.wait(outcome.creates)
+        for sentence in outcome.sentences:
+            log.warn("{sentence}", sentence=sentence)
+        if outcome.stopped:
+            share.pause = min(max(1.0, share.pause * 2), _LONGEST_PAUSE)
+        else:
+            share.pause = 0.0
+        if self.log_sweeps:
+            log.info(
+                "swept {points} points of {files} files ({new} new) in {seconds:.3f} s",
+                points=loan.points,
+                files=outcome.updates,
+                new=outcome.creates,
+                seconds=seconds,
+            )
+        self._on_room()
+
+    def _died(self, failure: Failure, share: _Share) -> None:
+        loan, share.loan = share.loan, None
+        assert loan is not None
+        self._cache.give_back(loan)
+        self.deaths.add()
+        share.pause = min(max(0.2, share.pause * 2), _LONGEST_PAUSE)
+        if not failure.check(WriterDied):
+            log.failure("a sweep failed; its points are kept and tried again", failure)
+
+    def _settled(self) -> None:
+        if all(share.loan is None for share in self._shares):
+            idle, self._idle = self._idle, []
+            for waiting in idle:
+                waiting.callback(None)
+        if self._running and (self._pressed() or not self.interval):
+            self.look()
+
+    def set_rules(self, texts: RuleTexts, book: HeaderBook) -> None:
+        """New rules for new files."""
+        for share in self._shares:
+            share.writer.set_rules(texts, book)
+
+    def set_rate(self, updates_per_second: float) -> None:
+        """At most so many files a second, all writers together."""
+        for share in self._shares:
+            share.writer.set_rate(updates_per_second / len(self._shares))
+
+    def forget(self, identity: int) -> None:
+        """The file of a metric was changed by the daemon itself."""
+        self._shares[identity % len(self._shares)].writer.forget(identity)
+
+    def flush(self) -> Deferred[None]:
+        """Sweep what is in the cache now, whatever the calendar says; fires when no loan is out any more."""
+        self._running = False
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        return self._when_idle().addCallback(lambda _: self._last_sweeps())
+
+    def _last_sweeps(self) -> Deferred[None]:
+        for share in self._shares:
+            self._sweep(share, self._reactor.seconds())
+        return self._when_idle()
+
+    def _when_idle(self) -> Deferred[None]:
+        idle: Deferred[None] = Deferred()
+        if all(share.loan is None for share in self._shares):
+            idle.callback(None)
+        else:
+            self._idle.append(idle)
+        return idle
+
+    def stop(self) -> Deferred[Any]:
+        """End all writers now; points of loans that are out stay in the journal."""
+        self._running = False
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        return DeferredList([share.writer.stop() for share in self._shares])
