@@ -10,8 +10,10 @@ from collections import deque
 from urllib.parse import urlencode
 
 import numpy as np
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from twisted.web.server import Site
 
 from carbonpy.catalog import Catalog
@@ -41,8 +43,6 @@ class SteppingPool:
         try:
             result = function(*arguments, **keywords)
         except Exception as error:
-            from twisted.python.failure import Failure
-
             done(False, Failure(error))
         else:
             done(True, result)
@@ -92,9 +92,6 @@ class Connection:
         return self.transport.value()
 
     def close(self):
-        from twisted.internet.error import ConnectionDone
-        from twisted.python.failure import Failure
-
         self.protocol.connectionLost(Failure(ConnectionDone()))
 
 
@@ -104,6 +101,7 @@ class Asked:
     def __init__(self, directory, now=1_700_000_040, retentions="60s:1h,5m:1d", store=None, **options):
         self.now = now
         self.cached = {}
+        self.on_peek = lambda metric: None
         self.catalog = Catalog(f"{directory}/catalog.sqlite")
         self.reactor = InlineReactor()
         self.pool = SteppingPool()
@@ -125,6 +123,7 @@ class Asked:
         )
 
     def peek(self, metric):
+        self.on_peek(metric)
         points = sorted(self.cached.get(metric, {}).items())
         return np.array([t for t, _ in points], dtype=np.uint32), np.array([v for _, v in points], dtype=np.float64)
 
