@@ -12,13 +12,22 @@ from collections.abc import Sequence
 
 from carbonpy.settings.check import check
 
+_EPILOG = """\
+examples:
+  carbonpy check-config /etc/carbon/carbon.conf
+  carbonpy check-config --show --instance b /etc/carbonpy/carbonpy.yaml
+
+exit code: 0 when the daemon would start with it, 2 when it would not
+"""
+
 
 def parser() -> argparse.ArgumentParser:
     """The options of ``carbonpy check-config``."""
     options = argparse.ArgumentParser(
         prog="carbonpy check-config",
         description="Read a configuration with its rules files and say what is wrong, and in which line.",
-        epilog="exit code: 0 when the daemon would start with it, 2 when it would not",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     options.add_argument("config", nargs="?", metavar="FILE", help="carbonpy.yaml or carbon.conf (default: no file)")
     options.add_argument("--config", dest="option", metavar="FILE", help=argparse.SUPPRESS)

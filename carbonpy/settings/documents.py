@@ -113,6 +113,7 @@ def settings_rst() -> str:
     for advice in dict.fromkeys(UNSUPPORTED.values()):
         names = [name for name, what in UNSUPPORTED.items() if what == advice]
         lines.extend(textwrap.wrap(", ".join(f"``{name}``" for name in names), 120, break_on_hyphens=False))
+        lines.append("")
         lines.extend(
             textwrap.wrap(f"{advice[0].upper()}{advice[1:]}.", 116, initial_indent="    ", subsequent_indent="    ")
         )
