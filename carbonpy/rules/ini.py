@@ -169,7 +169,9 @@ def _interpolated(section: Section, filename: str, problems: list[str]) -> Secti
         try:
             options[name] = Option(substitute(option.value, values), option.line)
         except ConfigError as error:
-            problems.append(f"{filename}:{option.line} [{shown(section.name)}] {name} = {shown(option.value)}: {error}")
+            problems.append(
+                f"{filename}:{option.line} [{shown(section.name)}] {shown(name)} = {shown(option.value)}: {error}"
+            )
     return section._replace(options=options)
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from carbonpy.errors import ConfigError
+from carbonpy.rules.ini import shown
 from carbonpy.settings import places
 from carbonpy.settings.places import RulesFiles
 from carbonpy.settings.sources import Entry, Source, read_source
@@ -196,7 +197,7 @@ class _Reading:
             advice = _advice(section, entry.name, str(entry.raw))
             if advice is not None and (entry.name, entry.line) not in self._warned:
                 self._warned.add((entry.name, entry.line))
-                self.warnings.append(f"{entry.place} {entry.name}: {advice}")
+                self.warnings.append(f"{entry.place} {shown(entry.name)}: {advice}")
             return
         try:
             into[section, entry.name] = setting.kind.read(entry.raw)

@@ -93,7 +93,7 @@ def _from_ini(text: str, path: str, wanted: tuple[str, ...], places: Mapping[str
 def _ini_entries(section: Section, path: str, values: Mapping[str, str], problems: list[str]) -> Iterator[Entry]:
     for name, option in section.options.items():
         place = f"{path}:{option.line} [{shown(section.name)}]"
-        statement = f"{name.upper()} = {shown(option.value)}"
+        statement = f"{shown(name.upper())} = {shown(option.value)}"
         try:
             value = substitute(option.value, values)
         except ConfigError as error:
@@ -137,7 +137,7 @@ class _Nodes:
         """The plain value of a node; text as it stands for what YAML cannot read as it is tagged."""
         try:
             return self._loader.construct_object(node, deep=True)
-        except (yaml.YAMLError, ValueError) as error:
+        except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             if isinstance(node, yaml.ScalarNode):
                 return node.value
             raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from error
@@ -157,7 +157,7 @@ class _Nodes:
             key, line = self._key(key_node), key_node.start_mark.line + 1
             if key in seen and key != "<<":
                 self.problems.append(
-                    f"{self.path}:{line}: {key} is there already, in line {seen[key]}; remove one of them"
+                    f"{self.path}:{line}: {shown(key)} is there already, in line {seen[key]}; remove one of them"
                 )
             seen.setdefault(key, line)
         self._loader.flatten_mapping(node)
@@ -175,7 +175,7 @@ def _yaml_blocks(reader: _Nodes, root: yaml.Node | None, wanted: tuple[str, ...]
     for key, line, node in reader.mapping(root, "the file"):
         if key == "instances":
             for instance, _, inner in reader.mapping(node, "instances"):
-                for section, section_line, block in reader.mapping(inner, f"instances: {instance}"):
+                for section, section_line, block in reader.mapping(inner, f"instances: {shown(instance)}"):
                     if section in wanted:
                         yield _yaml_block(reader, section, instance, block)
                     elif section not in _OTHER_PROGRAMS:
@@ -193,12 +193,14 @@ def _not_read(reader: _Nodes, key: str, line: int, known: tuple[str, ...]) -> No
 def _yaml_block(reader: _Nodes, section: str, instance: str | None, node: yaml.Node) -> Block:
     title = section if instance is None else f"{section}:{instance}"
     entries: dict[str, Entry] = {}
-    for key, line, value_node in reader.mapping(node, f"{title}:"):
+    for key, line, value_node in reader.mapping(node, f"{shown(title)}:"):
         name, raw = key.upper(), reader.value(value_node)
         if name in entries:
             reader.problems.append(
-                f"{reader.path}:{line}: {key} is there already, in line {entries[name].line}; remove one"
+                f"{reader.path}:{line}: {shown(key)} is there already, in line {entries[name].line}; remove one"
             )
             continue
-        entries[name] = Entry(name, raw, line, f"{reader.path}:{line} [{title}]", f"{key} = {shown(str(raw))}")
+        entries[name] = Entry(
+            name, raw, line, f"{reader.path}:{line} [{shown(title)}]", f"{shown(key)} = {shown(str(raw))}"
+        )
     return Block(section, instance, tuple(entries.values()))

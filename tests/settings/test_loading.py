@@ -162,14 +162,24 @@ def test_yaml_may_merge_mappings(tmp_path: Path) -> None:
     assert (b.cache.gather_size, b.cache.max_metrics) == (2000, 9)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(text=st.text(st.sampled_from("cacheweb:[]{}=%& *!?|>-\n\t '\"#,1aé\0")), yaml=st.booleans())
-def test_any_file_is_read_or_refused_with_a_sentence(tmp_path: Path, text: str, yaml: bool) -> None:
-    path = written(tmp_path, text, "c.yaml" if yaml else "c.conf")
+PIECES = (
+    "[cache]", "[cache:a]", "[web", "]", "cache:", "web:", "instances:", "a:", "journal", "x", "1", "é", "\n", "\n",
+    "\n  ", " ", "=", ": ", "- ", "&a ", "*a", "<<: ", "{", "}", "[", ",", "%", "%(x)s", "'", '"', "#", "? ", "|", ">",
+    "!!int ", "!!float ", "!!binary ", "!!timestamp ", "!!set ", "!!bool ", "\0", "\x0c", "\x85", "\ufeff", "\t", "\r",
+)  # fmt: skip
+
+
+@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.lists(st.sampled_from(PIECES), max_size=30).map("".join) | st.text(), yaml=st.booleans())
+def test_any_file_is_read_or_refused_with_sentences_of_one_line(tmp_path: Path, text: str, yaml: bool) -> None:
+    path = tmp_path / ("c.yaml" if yaml else "c.conf")
+    path.write_text(text, encoding="utf-8", errors="replace", newline="")
     try:
-        load(path)
+        sentences = load(str(path)).warnings
     except ConfigError as error:
-        assert all(line.startswith(path) for line in str(error).splitlines())
+        sentences = str(error).splitlines()
+        assert sentences
+    assert all(sentence.startswith(str(path)) and sentence.isprintable() for sentence in sentences)
 
 
 def test_a_missing_file_and_one_that_is_not_text_are_told(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,8 +78,8 @@ def test_generated_files_give_the_values_and_places_that_carbon_gives(tmp_path: 
 
 def example_of_carbon() -> Path:
     """The carbon.conf.example that comes with the package."""
-    files = importlib.metadata.files("carbon") or ()
-    return next(Path(str(file.locate())) for file in files if file.name == "carbon.conf.example")
+    files = [Path(str(f.locate())) for f in importlib.metadata.files("carbon") or () if f.name == "carbon.conf.example"]
+    return next(path for path in (*files, Path(sys.prefix, "conf", "carbon.conf.example")) if path.exists())
 
 
 def test_the_example_of_carbon_is_read_as_it_is_without_a_warning() -> None:
