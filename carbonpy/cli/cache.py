@@ -153,6 +153,8 @@ def _run(
 
         try:
             return run(settings, options.config, options.instance, overrides)
+        except OSError as error:  # a directory that cannot be made, a file that cannot be read
+            raise CarbonError(f"{error.filename or 'cannot start'}: {error.strerror or error}") from error
         finally:
             log.close()
     finally:
