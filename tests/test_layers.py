@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 #: Layer -> its rooms, lowest first.
 LAYERS = {
     0: ("errors", "metric", "retention", "timespan", "clock", "counters"),
-    1: ("wire", "whisper", "rules", "series"),
+    1: ("columns", "wire", "whisper", "rules", "series"),
     2: ("ingest", "cache", "writing", "catalog", "reading"),
     3: ("net", "web"),
     4: ("settings", "daemons", "cli"),
@@ -34,7 +34,7 @@ DOORS = {
 }
 #: Third-party package -> the only rooms that may import it.
 THIRD_PARTY = {
-    "numpy": {"wire", "whisper", "series", "ingest", "cache", "writing", "reading", "net", "web", "daemons"},
+    "numpy": {"columns", "wire", "whisper", "series", "ingest", "cache", "writing", "reading", "net", "web", "daemons"},
     "lz4": {"wire", "cache"},
     "yaml": {"settings"},
     "twisted": {"net", "web", "daemons"},

@@ -21,7 +21,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from carbonpy.cache.journal import Journal, Segment
-from carbonpy.cache.run import EMPTY, Columns, Run, concatenate, merge
+from carbonpy.cache.run import Run
+from carbonpy.columns import EMPTY, Columns, concatenate, merge
 
 #: A tail of this many points is sealed: sorting it takes a few milliseconds, so the reactor never pauses long.
 SEAL_POINTS = 65536

@@ -31,7 +31,7 @@ from typing import NamedTuple
 import lz4.block
 import numpy as np
 
-from carbonpy.cache.run import Columns
+from carbonpy.columns import Columns
 from carbonpy.counters import Counter
 from carbonpy.errors import JournalError
 

@@ -108,9 +108,10 @@ def serve(input_fd: int, output_fd: int) -> None:
 
 def main() -> int:
     """The process: standard output belongs to the parcels alone, so that nothing printed can garble them."""
-    # Ctrl-C and a reload go to the whole foreground group; only the parent decides what they mean.
+    # What goes to the whole foreground group is for the parent to interpret: it closes our input, or kills us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     output = os.dup(1)
     os.dup2(2, 1)
     try:

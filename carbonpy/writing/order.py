@@ -6,8 +6,14 @@ strategy decides who is first when the disk is slow, not who gets written.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 
+from carbonpy.columns import Columns, firsts
+
+#: Points that are merged and written at a time: sorting all of a large sweep at once would double its memory.
+CHUNK_POINTS = 131072
 #: sorted, max, bucketmax: most points first.  timesorted: oldest point first.  naive: as they came
 #: (by id).  random: any.
 STRATEGIES = ("sorted", "max", "bucketmax", "timesorted", "naive", "random")
@@ -25,3 +31,42 @@ def visiting_order(strategy: str, counts: np.ndarray, oldest: np.ndarray, seed: 
     if strategy == "timesorted":
         return None if (oldest[1:] >= oldest[:-1]).all() else np.argsort(oldest, kind="stable")
     return None if (counts[1:] <= counts[:-1]).all() else np.argsort(-counts, kind="stable")
+
+
+def in_chunks(
+    parts: Sequence[Columns], strategy: str, seed: int = 0, chunk_points: int = CHUNK_POINTS
+) -> Iterator[list[Columns]]:
+    """The parts (sorted runs) cut into chunks of whole metrics, in visiting order, of about `chunk_points` points.
+
+    A chunk holds the pieces of the parts in the order of the parts.
+    """
+    parts = [part for part in parts if len(part[0])]
+    total = sum(len(part[0]) for part in parts)
+    if total <= chunk_points:
+        if parts:
+            yield parts
+        return
+    size = 1 + max(int(part[0][-1]) for part in parts)
+    counts = np.zeros(size, np.int64)
+    oldest = np.full(size, 2**32, np.int64)
+    for ids, timestamps, _ in parts:
+        starts = firsts(ids)
+        present = ids[starts]
+        counts[present] += np.diff(np.append(starts, len(ids)))
+        oldest[present] = np.minimum(oldest[present], timestamps[starts])
+    metrics = np.flatnonzero(counts)
+    order = visiting_order(strategy, counts[metrics], oldest[metrics], seed)
+    if order is not None:
+        metrics = metrics[order]
+    number = (np.cumsum(counts[metrics]) - 1) // chunk_points
+    chunk_of = np.zeros(size, np.uint16 if number[-1] < 2**16 else np.uint32)
+    chunk_of[metrics] = number
+    chunks_of_parts = [chunk_of[part[0]] for part in parts]
+    for chunk in range(int(number[-1]) + 1):
+        pieces = []
+        for part, chunks in zip(parts, chunks_of_parts):
+            mine = np.flatnonzero(chunks == chunk)
+            if len(mine):
+                pieces.append((part[0][mine], part[1][mine], part[2][mine]))
+        if pieces:
+            yield pieces

@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from carbonpy.columns import firsts
 from carbonpy.whisper.layout import POINT, POINT_SIZE
 from carbonpy.whisper.rollup import aggregate_rows
 from carbonpy.writing.table import Layout
@@ -28,7 +29,7 @@ Read = Callable[[int, int, int], bytes]
 def plain_metrics(layout: Layout, metric: np.ndarray, timestamps: np.ndarray, count: int, now: int) -> np.ndarray:
     """bool[count]: which metrics may take the fast way.  `timestamps` int64, sorted within each metric."""
     plain = np.ones(count, bool)
-    first = np.flatnonzero(np.diff(metric, prepend=-1))
+    first = firsts(metric)
     last = np.append(first[1:], len(metric)) - 1
     present = metric[first]
     oldest, newest = timestamps[first], timestamps[last]
@@ -74,7 +75,7 @@ class RingWrites:
         np.logical_or(metric[1:] != metric[:-1], slots[1:] != slots[:-1], out=last[:-1])
         if not last.all():
             metric, slots, values = metric[last], slots[last], values[last]
-        first = np.flatnonzero(np.diff(metric, prepend=-1))
+        first = firsts(metric)
         self._resolve(0, metric[first], slots[first])
         self._put(0, metric, slots, values)
         for level in range(1, len(layout.steps)):
@@ -163,7 +164,7 @@ class RingWrites:
     def _resolve_coarse(
         self, level: int, metric: np.ndarray, slots: np.ndarray, target: np.ndarray, targets: np.ndarray
     ) -> None:
-        first = np.flatnonzero(np.diff(target, prepend=-1))
+        first = firsts(target)
         bases = self._bases[level]
         for one, slot in zip(*self._unknown(level, target[first], targets[first])):
             base = self._base_on_disk(level, one)

@@ -23,14 +23,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from carbonpy.cache.run import Columns, merge
 from carbonpy.clock import Clock, TokenBucket
+from carbonpy.columns import Columns, firsts, merge
 from carbonpy.metric import relative_path
 from carbonpy.whisper import file as whisper_file
 from carbonpy.whisper.creation import NewFile
 from carbonpy.whisper.errors import FileAlreadyExists, WhisperException
 from carbonpy.whisper.layout import HEADER_READ
-from carbonpy.writing.order import visiting_order
+from carbonpy.writing.order import in_chunks, visiting_order
 from carbonpy.writing.ring_writes import RingWrites, plain_metrics
 from carbonpy.writing.table import FileTable, Layout
 
@@ -146,19 +146,26 @@ class Sweeper:
         blocks; when it says so the rest is deferred.
         """
         outcome = Outcome()
-        total = sum(len(part[0]) for part in parts)
+        self.creates_left = creates
+        self.held = set(held.tolist()) if held is not None and len(held) else set()
+        deferred: list[int] = []
+        for chunk in in_chunks(parts, self.settings.strategy, self.made):
+            self.deferred = []
+            self._sweep_chunk(chunk, outcome, give_up)
+            deferred += self.deferred
+        outcome.deferred = np.array(sorted(deferred), np.uint32)
+        return outcome
+
+    def _sweep_chunk(self, parts: Sequence[Columns], outcome: Outcome, give_up: Callable[[], bool]) -> None:
+        """Write some whole metrics; `self.deferred` has those that were not."""
         ids, timestamps, values = merge(parts)
-        if not total:
-            return outcome
-        starts = np.flatnonzero(np.diff(ids.astype(np.int64), prepend=-1))
+        starts = firsts(ids)
         counts = np.diff(np.append(starts, len(ids)))
         metrics = ids[starts]
         order = visiting_order(self.settings.strategy, counts, timestamps[starts], self.made)
         if order is not None:
             starts, counts, metrics = starts[order], counts[order], metrics[order]
-        self.creates_left = creates
-        self.held = set(held.tolist()) if held is not None and len(held) else set()
-        self.deferred = []
+        dropped = sum(outcome.dropped.values())
         ends = np.cumsum(counts)
         at = 0
         while at < len(metrics):
@@ -173,14 +180,12 @@ class Sweeper:
                 self._sleep(wait)
             _Block(self, metrics[at:end], starts[at:end], counts[at:end], outcome).write(timestamps, values)
             at = end
-        outcome.deferred = np.array(sorted(self.deferred), np.uint32)
-        deferred_points = int(np.isin(ids, outcome.deferred).sum()) if len(outcome.deferred) else 0
-        sent = total
-        if len(outcome.deferred):
-            sent = sum(int((~np.isin(part[0], outcome.deferred)).sum()) for part in parts)
-        outcome.replaced = sent - (len(ids) - deferred_points)
-        outcome.written = len(ids) - deferred_points - sum(outcome.dropped.values())
-        return outcome
+        sent, merged = sum(len(part[0]) for part in parts), len(ids)
+        if self.deferred:
+            sent -= sum(int(np.isin(part[0], self.deferred).sum()) for part in parts)
+            merged -= int(np.isin(ids, self.deferred).sum())
+        outcome.replaced += sent - merged
+        outcome.written += merged - (sum(outcome.dropped.values()) - dropped)
 
     def file_of(self, identity: int) -> str:
         """Where the file of a metric is."""
