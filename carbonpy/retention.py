@@ -63,7 +63,8 @@ def parse_retentions(text: str) -> tuple[Archive, ...]:
 
 def validate_archives(archives: Iterable[tuple[int, int]]) -> tuple[Archive, ...]:
     """The archives sorted by step, finest first.  Raises RetentionError when they cannot be one file."""
-    ordered = tuple(sorted(Archive(*archive) for archive in archives))
+    # By step alone: two of one step are refused below, and named in the order given.
+    ordered = tuple(sorted((Archive(*archive) for archive in archives), key=lambda archive: archive.step))
     if not ordered:
         raise RetentionError("You must specify at least one archive configuration!")
     for index, archive in enumerate(ordered):

@@ -76,9 +76,7 @@ def test_random_histories_leave_the_same_bytes_and_give_the_same_answers(directo
                 pair.both(lambda module, path, points=points, now=now: module.update_many(path, list(points), now))
             pair.check_bytes()
             begin, until = histories.question(random, files, now)
-            pair.both(
-                lambda module, path, begin=begin, until=until, now=now: module.fetch(path, begin, until, now)
-            )
+            pair.both(lambda module, path, begin=begin, until=until, now=now: module.fetch(path, begin, until, now))
 
 
 class TwoModules(RuleBasedStateMachine):
@@ -91,7 +89,9 @@ class TwoModules(RuleBasedStateMachine):
     def teardown(self) -> None:
         shutil.rmtree(self.directory)
 
-    @initialize(random=st.randoms(use_true_random=False), xff=st.sampled_from(histories.XFF), start=st.integers(0, 9999))
+    @initialize(
+        random=st.randoms(use_true_random=False), xff=st.sampled_from(histories.XFF), start=st.integers(0, 9999)
+    )
     def create(self, random: Random, xff: float, start: int) -> None:
         self.files = histories.archives(random)
         self.pairs = [

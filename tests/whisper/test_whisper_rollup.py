@@ -34,7 +34,7 @@ def tables(draw: st.DrawFn) -> list[list[float | None]]:
 
 @pytest.mark.parametrize("method", METHOD_NAMES)
 @given(rows=tables())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_each_row_is_aggregated_to_the_bit_as_the_whisper_package_does_it(
     method: int, rows: list[list[float | None]]
 ) -> None:
