@@ -8,7 +8,7 @@ from pathlib import Path
 
 import whisper
 from support.peers import debian_program, running
-from support.running import RunningDaemon, dropped
+from support.running import RunningDaemon
 from support.waiting import until
 
 CONFIG = """
@@ -54,7 +54,7 @@ def test_collectd_feeds_us_and_whisper_and_render_read_the_same(
     carbonpy_daemon: Callable[..., RunningDaemon], tmp_path: Path
 ) -> None:
     collectd = debian_program("collectd", "collectd-core")
-    daemon = carbonpy_daemon()
+    daemon = carbonpy_daemon(conf_extra={"SWEEP_INTERVAL": 0.5})
     config = tmp_path / "collectd.conf"
     config.write_text(CONFIG.format(base=tmp_path, port=daemon.line_port))
     begun = int(time.time())
@@ -67,13 +67,14 @@ def test_collectd_feeds_us_and_whisper_and_render_read_the_same(
         return all(len(points_in(path, begun - 1, int(time.time()))) >= POINTS for path in tree.rglob("*.wsp"))
 
     with running([collectd, "-f", "-C", str(config)], tmp_path / "collectd.log"):
-        until(f"five plugins have {POINTS} points in every file (collectd said: {tmp_path / 'collectd.log'})",
+        until(f"five plugins have {POINTS} points in every file",
               complete, timeout=40, interval=0.2)
 
-    # collectd is gone now, with whatever it had left to say; what the daemon read it must also have stored.
+    # collectd is gone now, with whatever it had left to say: what the daemon read of it must also be stored.
     ledger = until("everything is on disk", lambda: (now := daemon.ledger())["cached"] == 0 and now, timeout=20)
     assert ledger["balanced"]
-    assert dropped(ledger) == 0
+    # The first reading of a rate has no value yet: collectd sends nan for it, which is refused by that name.
+    assert set(ledger["dropped"]) <= {"nan"}
     ended = int(time.time())
     files = sorted(tree.rglob("*.wsp"))
     assert len(files) > 15

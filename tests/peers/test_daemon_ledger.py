@@ -130,9 +130,10 @@ def test_points_sent_again_are_accounted_for_and_the_last_wins(carbonpy_daemon: 
         for turn in range(5):
             daemon.send_lines(f"again.m{metric} {turn * 10 + metric} {moment + place}"
                               for place in range(50) for metric in range(10))
-        until("all is written", lambda: daemon.ledger()["cached"] == 0)
-    ledger = check(daemon.ledger())
-    assert ledger["received"] == 5 * 50 * 10
+        ledger = until("all is written", lambda: (now := daemon.ledger())["received"] == 5 * 50 * 10
+                       and now["cached"] == 0 and now)
+    check(ledger)
+    assert ledger["written"] + ledger["dropped"].get("replaced", 0) == 5 * 50 * 10
     for metric in range(10):
         assert stored(daemon, f"again.m{metric}", moment, 50) == [40 + metric] * 50
 

@@ -210,10 +210,11 @@ class RunningDaemon:
 
     def wait_until_written(self, count: int, timeout: float = 30.0) -> dict[str, Any]:
         """Return the ledger once `count` points are written and nothing is cached."""
-        def settled() -> dict[str, Any] | None:
+        def settled() -> dict[str, Any]:
             ledger = self.ledger()
-            return ledger if ledger["written"] >= count and not ledger["cached"] else None
-        return until(f"{count} points are on disk (ledger {self.ledger()})", settled, timeout)
+            assert ledger["written"] >= count and not ledger["cached"], ledger
+            return ledger
+        return until(f"{count} points are on disk", settled, timeout)
 
 
 def dropped(ledger: Mapping[str, Any]) -> int:
