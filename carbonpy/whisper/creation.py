@@ -70,40 +70,76 @@ def creating(
     reserves the blocks, fsync=True has file and directory on the disk before the block is left.
     The descriptor is closed at the end.  Raises FileAlreadyExists or OSError.
     """
-    target = os.fsdecode(path)
-    directory = os.path.dirname(target)
-    temporary = os.path.join(directory, f"{_PREFIX}{os.urandom(8).hex()}{_SUFFIX}")
-    fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    token = os.urandom(8).hex()
+    new = NewFile(os.fsdecode(path), header.pack(), header.file_size, token, sparse=sparse, fallocate=fallocate)
     try:
-        try:
-            _fill(fd, header, sparse, fallocate)
-            yield fd
-            if fsync:
-                os.fsync(fd)
-        finally:
-            os.close(fd)
-        _publish(temporary, target)
+        yield new.fd
     except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
+        new.abandon()
         raise
-    if fsync:
-        _sync_directory(directory)
+    new.publish(fsync)
 
 
-def _fill(fd: int, header: Header, sparse: bool, fallocate: bool) -> None:
-    _reserve(fd, header.pack(), header.file_size, sparse, fallocate)
+class NewFile:
+    """A new file that has not got its name yet: `creating` in three calls, for a writer that makes many at once.
+
+    Write to `fd`, then call `publish` or `abandon`, once.  One thread at a time.
+    """
+
+    __slots__ = ("_target", "_temporary", "fd")
+
+    def __init__(self, path: str, headed: bytes, size: int, token: str, *, fallocate: bool, sparse: bool) -> None:
+        """Make the file: `headed` is ``header.pack()``, `size` its `file_size`; files of one layout share them.
+
+        `token` makes the temporary name unique among all programs that create files in the
+        directory.  Raises OSError; nothing is left behind then.
+        """
+        self._target = path
+        self._temporary = f"{path[: path.rfind('/') + 1]}{_PREFIX}{token}{_SUFFIX}"
+        self.fd = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            _fill(self.fd, headed, size, sparse, fallocate)
+        except BaseException:
+            self.abandon()
+            raise
+
+    def publish(self, fsync: bool = False) -> None:
+        """Close the file and give it its name.  Raises FileAlreadyExists or OSError; nothing is left behind then."""
+        try:
+            if fsync:
+                os.fsync(self.fd)
+            # Closed before it gets its name, since some file systems report a full disk only here.
+            self._close()
+            _publish(self._temporary, self._target)
+        except BaseException:
+            self.abandon()
+            raise
+        if fsync:
+            _sync_directory(os.path.dirname(self._target))
+
+    def abandon(self) -> None:
+        """Close and remove the file without a name."""
+        try:
+            self._close()
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(self._temporary)
+
+    def _close(self) -> None:
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
-def _reserve(fd: int, head: bytes, size: int, sparse: bool, fallocate: bool) -> None:
-    if os.write(fd, head) != len(head):
+def _fill(fd: int, headed: bytes, size: int, sparse: bool, fallocate: bool) -> None:
+    if os.write(fd, headed) != len(headed):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if fallocate:
         os.posix_fallocate(fd, 0, size)
     elif sparse:
         os.ftruncate(fd, size)
     else:
-        remaining = size - len(head)
+        remaining = size - len(headed)
         while remaining:
             remaining -= os.write(fd, _ZEROS[:remaining])
 
@@ -130,42 +166,3 @@ def _sync_directory(directory: str) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-class NewFile:
-    """A new file that has not got its name yet: `creating` in three calls, for a writer that makes many at once.
-
-    Write to `fd`, then call `publish` or `abandon`, once.  One thread.  `headed` is ``header.pack()``
-    and may be shared by all files of one layout.
-    """
-
-    __slots__ = ("_target", "_temporary", "fd")
-
-    def __init__(self, path: str, headed: bytes, size: int, token: str, *, fallocate: bool, sparse: bool) -> None:
-        """`token` makes the temporary name unique among all programs that create files there.  Raises OSError."""
-        directory, _, _ = path.rpartition("/")
-        self._target = path
-        self._temporary = f"{directory}/{_PREFIX}{token}{_SUFFIX}"
-        self.fd = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        try:
-            _reserve(self.fd, headed, size, sparse, fallocate)
-        except BaseException:
-            self.abandon()
-            raise
-
-    def publish(self, fsync: bool = False) -> None:
-        """Give the file its name and close it.  Raises FileAlreadyExists or OSError; nothing is left behind then."""
-        try:
-            if fsync:
-                os.fsync(self.fd)
-            _publish(self._temporary, self._target)
-        except BaseException:
-            self.abandon()
-            raise
-        os.close(self.fd)
-
-    def abandon(self) -> None:
-        """Close and remove the file without a name."""
-        os.close(self.fd)
-        with suppress(FileNotFoundError):
-            os.unlink(self._temporary)
