@@ -57,6 +57,9 @@ PRAGMA user_version = {SCHEMA_VERSION};
 #: What must be escaped in a JSON string, and the two quotes between any two strings.
 _SPECIAL = bytes(range(32)) + b'"\\'
 
+#: The identity that no file has, and neither has the lack of a file (None).
+_NO_FILE = (-1, -1)
+
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
@@ -80,7 +83,7 @@ class Database:
         self._idle: list[sqlite3.Connection] = []
         self._generation = 0
         self._closed = False
-        self._identity: tuple[int, int] | None = None
+        self._identity: tuple[int, int] | None = _NO_FILE
         self._writer = self._open_or_replace()
 
     def read(self, work: Work[T]) -> T:
@@ -117,12 +120,11 @@ class Database:
         """Close every connection; those in use close when their reader is done.  Idempotent."""
         with self._lock:
             self._closed = True
-            self._generation += 1
             self._close_all()
 
     def _read_once(self, work: Work[T]) -> T:
         with self._lock:
-            self._check_open()
+            self._be_current()
             generation = self._generation
             connection = self._idle.pop() if self._idle else None
         if connection is None:
@@ -139,7 +141,7 @@ class Database:
 
     def _change_once(self, work: Work[T]) -> T:
         with self._lock:
-            self._check_open()
+            self._be_current()
             connection = self._writer
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -153,8 +155,16 @@ class Database:
 
     def _look_once(self, work: Work[T]) -> T:
         with self._lock:
-            self._check_open()
+            self._be_current()
             return work(self._writer)
+
+    def _be_current(self) -> None:
+        """With the lock: see that the connections are those of the file that is at `path` now."""
+        self._check_open()
+        if _identity(self.path) != self._identity:
+            # Another process has set the file aside, or somebody has deleted it.
+            self._close_all()
+            self._writer = self._open_or_replace()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -168,12 +178,10 @@ class Database:
             ) from error
         with self._lock:
             self._check_open()
-            if self._identity == _identity(self.path):
-                self._close_all()
+            ours = self._identity == _identity(self.path)
+            self._close_all()
+            if ours:
                 self._put_aside()
-            else:
-                self._close_all()  # another process has replaced it already
-            self._generation += 1
             self._writer = self._open_or_replace()
 
     def _close_all(self) -> None:
@@ -183,6 +191,8 @@ class Database:
             except sqlite3.DatabaseError:
                 pass  # closing tries to checkpoint, which a damaged file refuses
         self._idle.clear()
+        self._generation += 1  # those in use close when they come back
+        self._identity = _NO_FILE
 
     def _open_or_replace(self) -> sqlite3.Connection:
         directory = os.path.dirname(os.path.abspath(self.path))

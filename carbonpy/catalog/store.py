@@ -31,7 +31,7 @@ __all__ = ["Catalog", "CatalogError", "Node"]
 #: Names that one write transaction takes (5,000 need about 10 ms), so that no other writer waits long.
 CHUNK = 5_000
 #: Names looked at before the new ones among them are sorted and written.
-GULP = 100_000
+GULP = 50_000
 #: Names that one read of the iterator `Catalog.metrics` takes.
 PAGE = 5_000
 
@@ -116,7 +116,7 @@ class Catalog:
         """Put canonical names into the set; how many were not in it.
 
         Transactions are short and the lock is free between them, so a long list may be added from a worker thread.
-        Raises MetricError for a name with a control character or an empty node; the names of earlier chunks stay.
+        Raises MetricError for a name with a control character or an empty node; names before it may stay.
         """
         added = 0
         names = iter(metrics)
@@ -130,9 +130,10 @@ class Catalog:
                 if ";" in text:
                     some = [name for name in chunk if ";" in name]
                     chunk = [name for name in chunk if ";" not in name]
-                    tagged += self._database.look(partial(_unknown, names=some))
-                plain += self._database.look(partial(_unknown, names=chunk))
-            # Sorted, new rows fall on few pages; in order of arrival every chunk would touch every page.
+                    tagged += sorted(self._database.look(partial(_unknown, names=some)))
+                plain += sorted(self._database.look(partial(_unknown, names=chunk)))
+            # Sorted, new rows fall on few pages; in order of arrival every chunk would touch every page.  To sort runs
+            # that are sorted is quick: the interpreter lock is held for some milliseconds only.
             plain.sort()
             for start in range(0, len(plain), CHUNK):
                 part = plain[start : start + CHUNK]
@@ -313,7 +314,7 @@ def _add_tagged(connection: sqlite3.Connection, names: Sequence[str]) -> int:
     pairs = list(zip(lines(ids), lines(known)))
     paths = [encoded(name) for _, name in pairs]
     # Leaves that are there without a name came from adoption; now that they have one they are not counted twice.
-    renamed = connection.execute(_COUNT_LEAVES + " AND tagged IS NULL", (json_list(paths), 4)).fetchone()[0]
+    renamed = connection.execute(_COUNT_LEAVES, (json_list(paths), 4)).fetchone()[0]
     connection.execute(_SET_TAGGED, (json_list([f"{id_}\t{path}" for (id_, _), path in zip(pairs, paths)]),))
     connection.execute(_ADD_TAGS, (json_list(_tag_rows(pairs)),))
     _count(connection, named - renamed)

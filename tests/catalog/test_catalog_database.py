@@ -93,7 +93,8 @@ def test_two_users_of_a_damaged_file_set_it_aside_once(path: str) -> None:
     one, other = Catalog(path), Catalog(path)
     assert one.find("**") == []
     one.add(["a.b"])
-    assert other.expand("**") == ["a", "a.b"]
+    other.add(["a.c"])
+    assert one.expand("**") == other.expand("**") == ["a", "a.b", "a.c"]
     assert len(one.set_aside) == 1 and other.set_aside == []
     one.close()
     other.close()
@@ -106,6 +107,18 @@ def test_damage_twice_in_a_second_keeps_both_files(path: str) -> None:
         Catalog(path).close()
     kept = sorted(file.read_bytes()[:6] for file in Path(path).parent.glob("*.damaged-*"))
     assert kept == [b"first ", b"second"]
+
+
+def test_a_catalogue_whose_file_was_deleted_begins_again(path: str) -> None:
+    filled(path, 10)
+    catalog = Catalog(path)
+    catalog.add(["in.the.log"])
+    assert catalog.find("some.*.*.*.m1") != []
+    os.unlink(path)
+    assert catalog.fact("adopted_at") is None
+    assert catalog.add(["a.b"]) == 1
+    assert list(catalog.metrics()) == ["a.b"]
+    catalog.close()
 
 
 def test_a_file_of_a_newer_carbonpy_is_refused_and_not_touched(path: str) -> None:

@@ -89,6 +89,8 @@ PATTERNS = st.one_of(
 @example(
     metrics={"^", "-", "]", "[", "!"}, patterns=["[^]", "[^-]", "[!^]", "[]-]", "[+-^]", "[!]-]"], leaves_only=True
 )
+@example(metrics={"[a", "*a", "?b", "ba"}, patterns=["[*", "{[a,x*}", "{*a,x?}", "{?b,x*}"], leaves_only=True)
+@example(metrics={"\ud7ffa", "\ue000", "é\U0010ffff"}, patterns=["\ud7ff*", "é*", "é\U0010ffff*"], leaves_only=True)
 @example(metrics={"a.b.a.b", "a.a.a"}, patterns=["**.a.**", "**.**", "**.a.**.b", "a.**.{a,b}"], leaves_only=False)
 @example(metrics={"b.a.c"}, patterns=["{b.a,b}.c", "{b.{a,x},y}.*", "{**,b}.c", "{**.a,b}.c"], leaves_only=False)
 def test_find_agrees_with_a_naive_matcher(metrics: set[str], patterns: list[str], leaves_only: bool) -> None:

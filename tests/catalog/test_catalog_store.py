@@ -48,6 +48,7 @@ POOL = [
         "a.b..;c=..d.",
     ],
     encoded("disk;dc=1"),
+    encoded("disk;dc=1") + ".x",
 ]
 NAMES = st.lists(st.sampled_from(POOL), max_size=6)
 CHANGES = st.one_of(
@@ -77,6 +78,7 @@ def model_remove(model: set[str], names: list[str]) -> None:
 @example([("add", ["a.b.c", "a.b", "b.c.x", "b.c.d.e"]), ("remove", ["b.c.x", "a.b.c", "b.c.d.e"])])
 @example([("add", [HASHED]), ("add", [ITS_NAME]), ("remove", [HASHED])])
 @example([("add", [ITS_NAME]), ("add", [HASHED]), ("rename", [HASHED, "a"])])
+@example([("add", [ITS_NAME, HASHED + ".x"]), ("remove", [ITS_NAME])])
 @example([("add", [HASHED, ITS_NAME, ITS_NAME]), ("rename", [ITS_NAME, HASHED])])
 def test_the_catalogue_is_a_set_of_names(changes: list[tuple[str, list[str]]]) -> None:
     model: set[str] = set()
@@ -165,6 +167,27 @@ def test_tags_are_in_the_file_with_the_name_as_a_tag(catalog: Catalog) -> None:
         ("name", "disk.used", "disk.used;dc=dc1;host=a"),
         ("name", "odd;segment", "odd;segment"),
     ]
+
+
+@given(st.lists(st.text(max_size=12), max_size=5))
+@settings(max_examples=200, deadline=None)
+def test_every_canonical_name_can_be_kept_and_found(raws: list[str]) -> None:
+    names = set()
+    for raw in raws:
+        try:
+            names.add(canonical(raw))
+        except MetricError:
+            continue
+    with tempfile.TemporaryDirectory() as directory:
+        catalog = Catalog(f"{directory}/catalog.sqlite")
+        assert catalog.add(names) == len(names)
+        assert list(catalog.metrics()) == sorted(names)
+        plain = {name for name in names if ";" not in name and not name.startswith("_tagged")}
+        assert {node.path for node in catalog.find("**", leaves_only=True)} == plain
+        for name in plain:
+            quoted = "".join(f"\\{c}" if c in "*?[]{}\\" else c for c in name)
+            assert Node(name, True) in catalog.find(quoted)
+        catalog.close()
 
 
 def test_names_that_are_not_canonical_are_refused(catalog: Catalog) -> None:
