@@ -175,6 +175,51 @@ def test_a_process_killed_in_the_middle_leaves_only_a_file_known_as_unfinished(t
     assert not file.is_temporary(path.name)
 
 
+#: For a process that may not make hard links: the kernel answers EPERM, as file systems without them do.
+NO_LINKS = """
+import ctypes, os, platform, struct, sys
+numbers = {"x86_64": (86, 265), "aarch64": (37, 37)}[platform.machine()]
+LOAD_NUMBER, IF_EQUAL, RETURN, ALLOW, REFUSE = 0x20, 0x15, 0x06, 0x7FFF0000, 0x00050000 | 1
+program = b"".join(
+    struct.pack("HBBI", *instruction)
+    for instruction in (
+        (LOAD_NUMBER, 0, 0, 0), (IF_EQUAL, 1, 0, numbers[0]), (IF_EQUAL, 0, 1, numbers[1]),
+        (RETURN, 0, 0, REFUSE), (RETURN, 0, 0, ALLOW),
+    )
+)
+code = ctypes.create_string_buffer(program)
+filter = ctypes.create_string_buffer(struct.pack("H6xP", len(program) // 8, ctypes.addressof(code)))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, filter, 0, 0) == 0, os.strerror(ctypes.get_errno())
+probe = sys.argv[1] + "/probe"
+open(probe, "w").close()
+try:
+    os.link(probe, probe + "2")
+except PermissionError:
+    os.unlink(probe)
+else:
+    sys.exit("links are still allowed")
+
+from carbonpy.whisper import file
+from carbonpy.whisper.errors import FileAlreadyExists
+file.create(sys.argv[1] + "/m.wsp", [(60, 10)])
+try:
+    file.create(sys.argv[1] + "/m.wsp", [(60, 20)])
+except FileAlreadyExists:
+    print("refused")
+"""
+
+
+def test_without_hard_links_a_file_is_renamed_and_an_existing_one_still_refused(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    ended = subprocess.run(
+        [sys.executable, "-c", NO_LINKS, str(tmp_path)], env=environment, capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "refused\n", "")
+    assert os.listdir(tmp_path) == ["m.wsp"]
+    assert (tmp_path / "m.wsp").stat().st_size == 28 + 120
+
+
 @pytest.mark.parametrize(
     ("error", "arguments"),
     [
