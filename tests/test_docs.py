@@ -11,6 +11,7 @@ import docutils.utils
 import pytest
 
 from carbonpy.cli.main import COMMANDS, main
+from carbonpy.ingest.names import VERDICTS
 from carbonpy.settings import SETTINGS
 from carbonpy.settings.unsupported import SATISFIED, UNSUPPORTED
 
@@ -69,7 +70,16 @@ def test_every_setting_that_a_document_names_exists(path: Path) -> None:
     assert sorted(named - known - receivers) == []
 
 
-def test_one_of_the_rooms_in_architecture_is_every_room() -> None:
+def test_every_reason_to_drop_a_point_is_explained() -> None:
+    """Reasons are words that the code counts drops by, wherever it does."""
+    explained = set(re.findall(r"^([a-z_]+)  +\S", (ROOT / "docs" / "operations.rst").read_text(), re.MULTILINE))
+    code = "\n".join(path.read_text() for path in (ROOT / "carbonpy").rglob("*.py"))
+    counted = set(re.findall(r'(?:dropped\.add|outcome\.drop)\("([a-z_]+)"', code)) | set(VERDICTS) - {""}
+    assert len(counted) > 9
+    assert sorted(counted - explained) == []
+
+
+def test_the_rooms_in_architecture_are_all_rooms() -> None:
     from test_layers import LAYERS
 
     text = (ROOT / "docs" / "architecture.rst").read_text()

@@ -93,6 +93,12 @@ def test_every_room_stands_in_the_table_and_the_table_has_no_other() -> None:
     assert {room(module) for module in INDOORS} == set(LAYER_OF)
 
 
+def test_every_room_is_a_package_that_gets_installed() -> None:
+    """`find:` in setup.cfg sees only directories with an __init__.py."""
+    folders = {path.parent for path in MODULES.values()}
+    assert [str(folder) for folder in sorted(folders) if not (folder / "__init__.py").exists()] == []
+
+
 def test_every_module_imports_only_from_lower_layers_or_its_own_room() -> None:
     complaints = {
         f"{path.relative_to(ROOT)}:{line} imports {target}: {why}"
