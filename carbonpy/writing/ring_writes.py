@@ -17,8 +17,8 @@ import numpy as np
 
 from carbonpy.columns import firsts
 from carbonpy.whisper.layout import POINT, POINT_SIZE
-from carbonpy.whisper.rollup import aggregate_rows
-from carbonpy.writing.table import Layout
+from carbonpy.whisper.running import Running
+from carbonpy.writing.table import Layout, OpenSlots
 
 #: Seconds that a clock may run ahead before a metric's points are looked at one by one.
 FUTURE_SLACK = 60
@@ -52,15 +52,19 @@ class RingWrites:
         layout: Layout,
         fds: list[int],
         bases: list[np.ndarray],
+        open_slots: OpenSlots,
         new: np.ndarray,
         on_error: Callable[[int, OSError], None],
     ) -> None:
-        """`bases[k]`: int64[n], known bases of archive k (0: not known), changed in place.  `new`: bool[n], the
-        file has no point yet.  `on_error(metric, error)` hears of a failed write; the metric is left alone then.
+        """`bases[k]`: int64[n], known bases of archive k (0: not known), changed in place, and so is `open_slots`.
+
+        `new`: bool[n], the file has no point yet.  `on_error(metric, error)` hears of a failed write; the metric
+        is left alone then.
         """
         self._layout = layout
         self._fds = fds
         self._bases = bases
+        self._open = open_slots
         self._new = new
         self._on_error = on_error
         self.failed: set[int] = set()
@@ -83,14 +87,14 @@ class RingWrites:
             change = np.empty(len(coarse), bool)
             change[0] = True
             np.logical_or(metric[1:] != metric[:-1], coarse[1:] != coarse[:-1], out=change[1:])
-            metric, slots = metric[change], coarse[change]
-            if self.failed:
-                alive = ~np.isin(metric, list(self.failed))
-                metric, slots = metric[alive], slots[alive]
-            if not len(metric):
-                return
-            keep = self._propagate(level, metric, slots)
-            metric, slots = metric[keep], slots[keep]
+            begin = np.flatnonzero(change)
+            fine, metric, coarse = slots, metric[begin], coarse[begin]
+            if level == 1:
+                running = self._grow(metric, coarse, begin, fine, values)
+            else:
+                running = self._read(level, metric, coarse)[0]
+            keep = self._propagate(level, metric, coarse, running)
+            metric, slots = metric[keep], coarse[keep]
             if not len(metric):
                 return
 
@@ -144,22 +148,77 @@ class RingWrites:
             except OSError as error:
                 self._fail(one, error)
 
-    def _propagate(self, level: int, metric: np.ndarray, slots: np.ndarray) -> np.ndarray:
-        """Aggregate archive `level` - 1 into the coarse slots given; bool mask of the metrics that go on."""
+    def _propagate(self, level: int, metric: np.ndarray, slots: np.ndarray, running: Running) -> np.ndarray:
+        """Write to archive `level` those coarse slots that have enough; bool mask of the metrics that go on."""
         layout = self._layout
-        rows, known = self._read_rows(level, metric, slots)
-        counts = known.sum(1)
-        enough = (counts > 0) & (counts / known.shape[1] >= layout.header.xff)
+        width = layout.steps[level] // layout.steps[level - 1]
+        enough = (running.count > 0) & (running.count / width >= layout.header.xff)
         if self.failed:
             enough &= ~np.isin(metric, list(self.failed))
         if not enough.any():
             return enough
-        values = aggregate_rows(layout.header.method, rows[enough], known[enough])
         target, targets = metric[enough], slots[enough]
         self._resolve_coarse(level, metric, slots, target, targets)
-        self._put(level, target, targets, values)
+        self._put(level, target, targets, running.results(width)[enough])
+        if self.failed:
+            enough &= ~np.isin(metric, list(self.failed))
         # whisper goes on to the next archive with all slots of a metric if one of them was propagated.
-        return np.isin(metric, target)
+        return enough if enough.all() else np.isin(metric, metric[enough])
+
+    def _grow(
+        self, metric: np.ndarray, coarse: np.ndarray, begin: np.ndarray, fine: np.ndarray, values: np.ndarray
+    ) -> Running:
+        """The aggregates of the coarse slots of archive 1, each with the fine points from `begin` on.
+
+        Where all points of a metric are newer than anything in its file, what is remembered of its open
+        coarse slot and the points themselves suffice; else the fine slots are read.
+        """
+        state = self._open
+        layout = self._layout
+        sizes = np.diff(np.append(begin, len(fine)))
+        first = firsts(metric)
+        last = np.append(first[1:], len(metric)) - 1
+        metrics = metric[first]
+        newest = state.newest[metrics]
+        ahead = (newest != OpenSlots.UNKNOWN) & (fine[begin[first]] > newest)
+        running = Running.empty(layout.header.method, len(metric))
+        goes_on = ahead & (state.slot[metrics] == coarse[first])
+        rows, owners = first[goes_on], metrics[goes_on]
+        running.count[rows] = state.count[owners]
+        running.value[rows] = state.value[owners]
+        running.lost[rows] = state.lost[owners]
+        reached = fine[begin[last] + sizes[last] - 1]
+        if ahead.all():
+            running.add_groups(begin, sizes, values)
+            changed = np.arange(len(metrics))
+        else:
+            by_memory = np.repeat(ahead, np.diff(np.append(first, len(metric))))
+            running.add_groups(begin, np.where(by_memory, sizes, 0), values)
+            rows = np.flatnonzero(~by_memory)
+            read, filled = self._read(1, metric[rows], coarse[rows])
+            running.count[rows], running.value[rows], running.lost[rows] = read.count, read.value, read.lost
+            filled_to = np.zeros(len(metric), np.int64)
+            filled_to[rows] = filled
+            reached = np.maximum(np.maximum(reached, filled_to[last]), np.where(ahead, 0, newest))
+            # Late points of an older coarse slot leave the open one as it is.
+            changed = np.flatnonzero(ahead | (newest == OpenSlots.UNKNOWN) | (coarse[last] >= state.slot[metrics]))
+        owners, rows = metrics[changed], last[changed]
+        state.slot[owners] = coarse[rows]
+        state.count[owners] = running.count[rows]
+        state.value[owners] = running.value[rows]
+        state.lost[owners] = running.lost[rows]
+        state.newest[owners] = reached[changed]
+        return running
+
+    def _read(self, level: int, metric: np.ndarray, slots: np.ndarray) -> tuple[Running, np.ndarray]:
+        """Aggregates of coarse slots of archive `level`, read from the one below, and the newest fine slot of each."""
+        step = self._layout.steps[level - 1]
+        rows, known = self._read_rows(level, metric, slots)
+        running = Running.empty(self._layout.header.method, len(metric))
+        running.add_known(rows, known)
+        width = known.shape[1]
+        newest = slots + (width - 1 - known[:, ::-1].argmax(axis=1)) * step
+        return running, np.where(running.count > 0, newest, 0)
 
     def _resolve_coarse(
         self, level: int, metric: np.ndarray, slots: np.ndarray, target: np.ndarray, targets: np.ndarray

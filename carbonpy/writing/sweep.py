@@ -32,15 +32,12 @@ from carbonpy.whisper.errors import FileAlreadyExists, WhisperException
 from carbonpy.whisper.layout import HEADER_READ
 from carbonpy.writing.order import in_chunks, visiting_order
 from carbonpy.writing.ring_writes import RingWrites, plain_metrics
-from carbonpy.writing.table import FileTable, Layout
+from carbonpy.writing.table import FileTable, Layout, Window, window
 
 #: Files open at once, and points written at once.  The numpy work of a block costs about 0.4 ms
 #: whatever its size, so a block should not be small; its arrays should not be large either.
 BLOCK_FILES = 768
 BLOCK_POINTS = 65536
-#: At one in so many visits the header of a known file is read and compared.  Inode and size are
-#: looked at every time; a method or xFilesFactor that another program set in place is noticed so.
-_HEADER_CHECKS = 16
 #: Errors that will not go away by waiting: the name itself cannot be a file here.
 _HOPELESS = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -108,9 +105,8 @@ class Sweeper:
         self.clock = clock
         self._sleep = sleep
         self.token = token or f"{os.getpid()}-{os.urandom(4).hex()}"
-        #: Files made and blocks visited; what the sweep under way may make and what it deferred.
+        #: Files made; what the sweep under way may make and what it deferred.
         self.made = 0
-        self.visits = 0
         self.creates_left = float("inf")
         self.held: set[int] = set()
         self.deferred: list[int] = []
@@ -213,23 +209,23 @@ class _Block:
     def write(self, timestamps: np.ndarray, values: np.ndarray) -> None:
         """Open, write, close."""
         self._open_all()
+        begun = time.time_ns()
         try:
             now = int(self._sweeper.clock())
             for layout in set(self._layouts) - {-1}:
                 chosen = [number for number, one in enumerate(self._layouts) if one == layout]
                 self._write_layout(self._table.layouts[layout], chosen, timestamps, values, now)
         finally:
-            self._close_all()
+            self._close_all(window(begun, time.time_ns()))
 
     # ---- opening
 
     def _open_all(self) -> None:
         sweeper, table = self._sweeper, self._table
-        metrics, layouts, inodes = table.metrics, table.layout, table.inode
+        metrics, layouts, inodes, windows = table.metrics, table.layout, table.inode, table.window
         sizes = [layout.size for layout in table.layouts]
         prefix = sweeper.settings.data_dir + "/"
         lock = sweeper.settings.lock
-        turn = sweeper.visits
         os_open, fstat, flags = os.open, os.fstat, os.O_RDWR | os.O_CLOEXEC
         outcome = self._outcome
         fds, found = self._fds, self._layouts
@@ -246,9 +242,14 @@ class _Block:
             try:
                 fd = os_open(path, flags)
                 known = layouts[identity]
-                if known >= 0 and not lock and (identity + turn) % _HEADER_CHECKS:
+                if known >= 0 and not lock:
                     status = fstat(fd)
-                    if status[1] == inodes[identity] and status[6] == sizes[known]:
+                    begun, ended = windows[identity]
+                    if (
+                        begun <= status.st_mtime_ns <= ended
+                        and status[1] == inodes[identity]
+                        and status[6] == sizes[known]
+                    ):
                         fds.append(fd)
                         found.append(known)
                         continue
@@ -267,7 +268,6 @@ class _Block:
             found.append(known)
             if known >= len(sizes):
                 sizes = [layout.size for layout in table.layouts]
-        sweeper.visits += 1
 
     def _check(self, identity: int, fd: int, path: str) -> int:
         """The layout of an open file, which is compared or met now.  Raises WhisperException if it is damaged."""
@@ -283,6 +283,8 @@ class _Block:
             and status.st_size == table.layouts[known].size
             and data.startswith(table.layouts[known].header_bytes)
         ):
+            # Somebody else wrote to it; what stays right is where its slots are.
+            table.open_slots.forget(identity)
             return known
         length = 16 + 12 * int.from_bytes(data[12:16], "big")
         found = table.layout_of(data[:length], path)
@@ -318,7 +320,7 @@ class _Block:
             self._error(number, error)
             return -1, -1
         sweeper.creates_left -= 1
-        self._table.meet(identity, index, 0)
+        self._table.meet(identity, index, 0, new=True)
         self._new[number] = new
         return new.fd, index
 
@@ -349,6 +351,7 @@ class _Block:
         identities = np.array([self._identities[number] for number in chosen])
         fds = [self._fds[number] for number in chosen]
         bases = [self._table.bases[level][identities] for level in range(len(layout.steps))]
+        open_slots = self._table.open_slots.of(identities)
         new = np.zeros(len(chosen), bool)
         if self._new:
             new[:] = [number in self._new for number in chosen]
@@ -358,18 +361,20 @@ class _Block:
 
         plain = plain_metrics(layout, metric, times, len(chosen), now)
         if plain.all():
-            RingWrites(layout, fds, bases, new, on_error).write(metric, times, points)
+            RingWrites(layout, fds, bases, open_slots, new, on_error).write(metric, times, points)
         else:
             fast = plain[metric]
             if fast.any():
-                RingWrites(layout, fds, bases, new, on_error).write(metric[fast], times[fast], points[fast])
+                RingWrites(layout, fds, bases, open_slots, new, on_error).write(metric[fast], times[fast], points[fast])
             for number in np.flatnonzero(~plain).tolist():
                 mine = metric == number
                 self._write_slowly(layout, fds[number], times[mine], points[mine], now, number, on_error)
                 for base in bases:
                     base[number] = 0
+                open_slots.forget(number)
         for level, base in enumerate(bases):
             self._table.bases[level][identities] = base
+        self._table.open_slots.put(identities, open_slots)
 
     def _write_slowly(
         self,
@@ -394,13 +399,14 @@ class _Block:
 
     # ---- closing
 
-    def _close_all(self) -> None:
+    def _close_all(self, written: Window) -> None:
         table, outcome, new, failed = self._table, self._outcome, self._new, self._failed
         autoflush = self._sweeper.settings.autoflush
-        close = os.close
+        close, windows, identities = os.close, table.window, self._identities
         for number, fd in enumerate(self._fds):
             if fd < 0:
                 continue
+            windows[identities[number]] = written
             if number not in new and number not in failed and not autoflush:
                 close(fd)
                 outcome.updates += 1

@@ -1,12 +1,17 @@
-"""What a writer remembers of its files: layout, inode and base points, in columns by id.
+"""What a writer remembers of its files: layout, inode, base points and unfinished coarse slots, in columns by id.
 
-The law: what is remembered is checked against the file every time it is opened (inode, size and the
-bytes of the header), so a file that another program replaced, resized or changed is noticed.  A
-base of 0 means "not known": it is read from the file before it is used, since an empty archive may
-be filled by others.  A base that is not 0 stays right for ever: a ring's slots keep their places.
+The law: what is remembered is used only for a file that is as this writer left it, and every time the
+file is opened inode, size and time of modification say whether it is.  (A program that writes to the
+file within the few milliseconds in which we do is not seen; programs that share files with a writer
+use WHISPER_LOCK_WRITES.)  Of a file that was changed, the header is read again.
+
+A base of 0 means "not known": it is read from the file before it is used.  A base that is not 0 stays
+right whatever is written to the ring, since a ring's slots keep their places.
 """
 
 from __future__ import annotations
+
+from array import array
 
 import numpy as np
 
@@ -29,6 +34,59 @@ class Layout:
         self.retention = header.archives[0].retention
 
 
+class OpenSlots:
+    """The newest coarse slot of each file, as far as it is filled: columns by row.  One owner.
+
+    `slot` is its timestamp; `count`, `value` and `lost` are those of a `Running` over its fine values;
+    `newest` is the newest fine slot of the file, 0 for a file without points, UNKNOWN if nothing is known.
+    """
+
+    UNKNOWN = -1
+
+    def __init__(self, rows: int) -> None:
+        self.slot = np.zeros(rows, np.int64)
+        self.newest = np.full(rows, self.UNKNOWN, np.int64)
+        self.count = np.zeros(rows, np.int64)
+        self.value = np.zeros(rows)
+        self.lost = np.zeros(rows)
+
+    def grow(self, rows: int) -> None:
+        """Make room for `rows` rows."""
+        more = OpenSlots(rows - len(self.slot))
+        for name, column in vars(self).items():
+            setattr(self, name, np.concatenate((column, getattr(more, name))))
+
+    def of(self, rows: np.ndarray) -> OpenSlots:
+        """A copy of some rows."""
+        part = OpenSlots(0)
+        for name, column in vars(self).items():
+            setattr(part, name, column[rows])
+        return part
+
+    def put(self, rows: np.ndarray, part: OpenSlots) -> None:
+        """Take `part` as the new state of these rows."""
+        for name, column in vars(self).items():
+            column[rows] = getattr(part, name)
+
+    def forget(self, row: int, newest: int = UNKNOWN) -> None:
+        """Nothing is known of `row`, or (newest = 0) that its file has no points."""
+        self.slot[row] = self.count[row] = 0
+        self.value[row] = self.lost[row] = 0.0
+        self.newest[row] = newest
+
+
+#: Nanoseconds: the kernel stamps files with a clock that is up to some milliseconds behind.
+_CLOCK_LAG = 20_000_000
+Window = tuple[int, int]
+#: A window that no time lies in: the file is not as we left it.
+NEVER: Window = (1, 0)
+
+
+def window(begun: int, ended: int) -> Window:
+    """The times of modification that a file may have which was last written between these two (ns)."""
+    return begun - _CLOCK_LAG, ended
+
+
 class FileTable:
     """Remembered files by id.  One writer owns it."""
 
@@ -38,7 +96,10 @@ class FileTable:
         #: Canonical name by id, "" where none was told; index into `layouts`, -1 for not met; inode.
         self.metrics: list[str] = []
         self.layout: list[int] = []
-        self.inode: list[int] = []
+        self.inode = array("Q")
+        #: When this writer last wrote the file; files of one block share the tuple.
+        self.window: list[Window] = []
+        self.open_slots = OpenSlots(0)
         #: bases[k][id]: timestamp in the first slot of archive k, 0 for not known.
         self.bases: list[np.ndarray] = [np.zeros(0, np.int64) for _ in range(_ARCHIVES)]
 
@@ -48,11 +109,13 @@ class FileTable:
         if missing > 0:
             self.metrics += [""] * missing
             self.layout += [-1] * missing
-            self.inode += [0] * missing
+            self.inode.extend([0] * missing)
+            self.window += [NEVER] * missing
         if len(self.bases[0]) < len(self.metrics):
             room = max(1024, len(self.metrics) * 5 // 4)
             for number, bases in enumerate(self.bases):
                 self.bases[number] = np.concatenate((bases, np.zeros(room - len(bases), np.int64)))
+            self.open_slots.grow(room)
         if self.metrics[identity] != metric:
             self.metrics[identity] = metric
             self.layout[identity] = -1
@@ -60,6 +123,7 @@ class FileTable:
     def forget(self, identity: int) -> None:
         """The file of `identity` is not what it was: meet it anew at the next visit."""
         self.layout[identity] = -1
+        self.window[identity] = NEVER
 
     def layout_of(self, header_bytes: bytes, path: str) -> int:
         """Index of the layout with this header.  Raises the whisper error of a header that is damaged."""
@@ -73,9 +137,10 @@ class FileTable:
                 self.bases.append(np.zeros(len(self.bases[0]), np.int64))
         return index
 
-    def meet(self, identity: int, layout: int, inode: int) -> None:
-        """Remember the file of `identity`; its bases are not known yet."""
+    def meet(self, identity: int, layout: int, inode: int, new: bool = False) -> None:
+        """Remember the file of `identity`; unless it is `new`, nothing is known of its points yet."""
         self.layout[identity] = layout
         self.inode[identity] = inode
         for bases in self.bases[: len(self.layouts[layout].steps)]:
             bases[identity] = 0
+        self.open_slots.forget(identity, 0 if new else OpenSlots.UNKNOWN)
