@@ -9,8 +9,8 @@ The law.  A raw name has exactly one canonical form, its *metric*, and `canonica
 * In an untagged name ``/`` is ``.`` and empty nodes vanish: ``a..b``, ``.a.b``, ``a.b.`` and
   ``a/b`` are all ``a.b``.  Carbon gives them all the same file (or, for ``a.b.``, a hidden one that
   nobody can query); here they are one metric.
-* Control characters are refused, as is a node that cannot be a file name and a name that is empty
-  or longer than the limit.
+* Control characters and text that is no UTF-8 (lone surrogates) are refused, as is a node that
+  cannot be a file name and a name that is empty or longer than the limit.
 
 The rules of tags are those of carbon's ``TaggedSeries`` (carbon 1.1, ``util.py``); the layout of
 tagged files is ``_tagged/<h[0:3]>/<h[3:6]>/<h>.wsp`` with h the SHA-256 of the canonical name.
@@ -30,6 +30,7 @@ MAX_NODE_BYTES = 247
 MAX_NAME_BYTES = 2048
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _EMPTY_NODES = re.compile(r"\.\.+")
 _OPENMETRICS_TAG = re.compile(r'([^=]+)="((?:[\\]["\\]|[^"\\])+)"(:?,|$)')
 _FORBIDDEN_IN_TAG = ";!^="
@@ -39,10 +40,13 @@ def canonical(raw: str, max_bytes: int = MAX_NAME_BYTES) -> str:
     """The metric that the name `raw` means.  Raises MetricError when it cannot be one."""
     if not raw:
         raise MetricError("empty metric name; give the metric a name")
+    if not raw.isascii() and _SURROGATE.search(raw):
+        raise MetricError(f"metric name {raw[:60]!r} is not text; send names in UTF-8")
     if len(raw) > max_bytes or (not raw.isascii() and len(raw.encode()) > max_bytes):
         raise MetricError(f"metric name {raw[:60]!r}... is longer than {max_bytes} bytes; shorten it")
     if _CONTROL.search(raw):
         raise MetricError(f"metric name {raw[:60]!r} has a control character; remove it")
+    name = raw
     if ";" in raw or raw.endswith('"}'):
         try:
             name, tags = parse_tags(raw)
@@ -52,11 +56,13 @@ def canonical(raw: str, max_bytes: int = MAX_NAME_BYTES) -> str:
         else:
             if tags:
                 return name + "".join(sorted(f";{tag}={value}" for tag, value in tags.items()))
-            raw = name
-    name = raw.lstrip("~").replace("/", ".")
+    name = name.replace("/", ".")
     if ".." in name:
         name = _EMPTY_NODES.sub(".", name)
-    name = name.strip(".")
+    name = name.lstrip("~.").rstrip(".")
+    if name.endswith('"}') and name != raw:
+        # What was taken away hid the OpenMetrics form, as in `a{b="c"}.` or `a{b="c"};name=a`.
+        return canonical(name, max_bytes)
     if not name:
         raise MetricError(f"metric name {raw[:60]!r} has no node with a name; give it one")
     if len(name) > MAX_NODE_BYTES or not name.isascii():
@@ -78,9 +84,9 @@ def parse_tags(path: str) -> tuple[str, dict[str, str]]:
 
     Raises MetricError naming the segment that is wrong.
     """
-    if path.endswith('"}') and "{" in path:
-        return _parse_openmetrics(path)
     name, *segments = path.split(";")
+    if path.endswith('"}') and "{" in name:
+        return _parse_openmetrics(path)
     tags: dict[str, str] = {}
     for segment in segments:
         tag, equals, value = segment.partition("=")
@@ -93,6 +99,9 @@ def parse_tags(path: str) -> tuple[str, dict[str, str]]:
 
 def _parse_openmetrics(path: str) -> tuple[str, dict[str, str]]:
     name, _, rest = path[:-1].partition("{")
+    if "{" in rest:
+        # Carbon takes such a name as it is, and its file must be found.
+        raise MetricError(f"cannot parse path {path}, more than one '{{'; write one before the tags")
     tags: dict[str, str] = {}
     while rest:
         match = _OPENMETRICS_TAG.match(rest)

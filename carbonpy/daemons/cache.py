@@ -28,6 +28,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from datetime import timezone
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -41,42 +42,38 @@ from twisted.logger import Logger
 from carbonpy import __version__
 from carbonpy.cache.cache import Cache
 from carbonpy.cache.journal import Journal
-from carbonpy.catalog.adoption import Progress, adopt
 from carbonpy.catalog.live import LiveCatalog
-from carbonpy.catalog.store import Catalog, CatalogError
+from carbonpy.catalog.store import Catalog
 from carbonpy.clock import TokenBucket
 from carbonpy.counters import CounterGroup
-from carbonpy.daemons.ledger import Ledger, prometheus
-from carbonpy.daemons.own_metrics import OwnMetrics, cpu_seconds, memory_bytes, prefix_of
+from carbonpy.daemons.cataloguing import Cataloguing
+from carbonpy.daemons.figures import Figures
+from carbonpy.daemons.ledger import Ledger
+from carbonpy.daemons.own_metrics import prefix_of
+from carbonpy.daemons.rules import Rules
 from carbonpy.errors import CarbonError, ConfigError, MetricError
 from carbonpy.ingest.intake import Intake
-from carbonpy.ingest.names import FIRST_ID, VERDICTS, NameTable, judge_by_lists, let_all_pass
+from carbonpy.ingest.names import FIRST_ID, VERDICTS, NameTable
 from carbonpy.metric import canonical, encoded, is_tagged, relative_path
 from carbonpy.net.carbonlink import CarbonLinkFactory
 from carbonpy.net.gathering import Gatherer
 from carbonpy.net.receivers import LineReceiver, PickleReceiver, ReceiverFactory, ReceiverLimits, Receivers, UdpReceiver
-from carbonpy.net.writers import ProcessWriter, RuleTexts, ThreadWriter, Writer, Writers
+from carbonpy.net.writers import ProcessWriter, ThreadWriter, Writer, Writers
 from carbonpy.reading.local import LocalStore
-from carbonpy.rules.aggregation import AggregationBook
-from carbonpy.rules.filters import FilterBook
-from carbonpy.rules.reload import RulesFile
-from carbonpy.rules.schemas import SchemaBook
 from carbonpy.settings import Settings, compare, load
 from carbonpy.web.limits import Limits
 from carbonpy.web.site import make_site
 from carbonpy.whisper import file as whisper_file
 from carbonpy.whisper.errors import WhisperException
-from carbonpy.writing.headers import HeaderBook
 from carbonpy.writing.sweep import WriteSettings
 
 log = Logger("console")
 listener_log = Logger("listener")
+creates_log = Logger("creates")
 #: Seconds between two looks at the rules files.
 _RULES_INTERVAL = 10.0
 #: How full a cache is when reading from senders goes on after a pause (carbon's low watermark).
 _LOW_WATERMARK = 0.95
-#: Of the time that adoption of an existing tree works, it pauses this many times as long.
-_ADOPTION_PAUSE = 3.0
 _NO_POINTS = (np.empty(0, np.uint32), np.empty(0, np.float64))
 
 
@@ -87,7 +84,7 @@ class CacheDaemon:
         """Raises CarbonError when a directory or a rules file cannot be used.  Nothing listens yet."""
         cache = settings.cache
         self._reactor = reactor
-        self._settings = settings
+        self.settings = settings
         self._load_again = reload
         self._started = reactor.seconds()
         self.ready = False
@@ -96,10 +93,11 @@ class CacheDaemon:
         self._lock_fd = _lock(cache.journal_dir) if cache.journal else None
 
         # rules and names
-        self._rules = _Rules(settings)
+        self._rules = Rules(settings)
         self.names = NameTable(self._rules.judge(), cache.max_metrics, cache.max_name_length)
         self._encoded: dict[str, int] = {}
         self.catalog = LiveCatalog(Catalog(cache.catalog_file))
+        self.cataloguing = Cataloguing(self.catalog, self.names, cache.local_data_dir)
         self.names.on_new.append(self._met)
 
         # intake, cache, journal
@@ -110,10 +108,11 @@ class CacheDaemon:
             resolution=cache.min_timestamp_resolution,
             max_future=cache.max_future,
             complain=_complain,
-            full=lambda: self.cache.cached >= self._settings.cache.max_cache_size,
+            full=lambda: self.cache.cached >= self.settings.cache.max_cache_size,
             flow_control=cache.use_flow_control,
         )
         self.journal: Journal | None = None
+        self._sync_batches = cache.journal_fsync == "batch"
         if cache.journal:
             self.journal = Journal(
                 cache.journal_dir,
@@ -132,6 +131,7 @@ class CacheDaemon:
             fallocate=cache.whisper_fallocate_create,
             autoflush=cache.whisper_autoflush,
             lock=cache.whisper_lock_writes,
+            advise_random=cache.whisper_fadvise_random,
             strategy=cache.cache_write_strategy,
             updates_per_second=cache.max_updates_per_second / shares,
         )
@@ -148,6 +148,7 @@ class CacheDaemon:
             creates=_per_minute(cache.max_creates_per_minute),
             pressed=self._pressed,
             on_room=self._room,
+            on_made=self._made,
             log_sweeps=cache.log_cache_queue_sorts or cache.log_updates,
         )
         self.ledger.writers = self.writers
@@ -164,12 +165,14 @@ class CacheDaemon:
             schema_for=lambda metric: self._rules.book.rule(metric),
             hash_only=cache.tag_hash_filenames,
         )
-        self.adoption = Progress()
-        self._own = OwnMetrics(
-            prefix_of(cache.carbon_metric_prefix, cache.hostname or socket.gethostname(), settings.instance)
-        )
+        host = cache.hostname or socket.gethostname()
+        self.figures = Figures(self, prefix_of(cache.carbon_metric_prefix, host, settings.instance))
         self._ports: list[Any] = []
         self._loops: list[LoopingCall] = []
+
+    def uptime(self) -> float:
+        """Seconds since the daemon was made."""
+        return float(self._reactor.seconds() - self._started)
 
     # ---- the data path
 
@@ -187,9 +190,9 @@ class CacheDaemon:
     def _accept(self, ids: np.ndarray, timestamps: np.ndarray, values: np.ndarray) -> None:
         """A batch of accepted points."""
         self.cache.append(ids, timestamps, values)
-        if self.journal is not None and self._settings.cache.journal_fsync == "batch":
+        if self.journal is not None and self._sync_batches:
             self.journal.sync()
-        cache = self._settings.cache
+        cache = self.settings.cache
         if cache.use_flow_control and self.cache.cached >= cache.max_cache_size and not self.receivers.paused:
             log.warn(
                 "the cache is full ({points} points, of which {waiting} wait for files); senders are paused",
@@ -199,14 +202,22 @@ class CacheDaemon:
             self.receivers.pause()
             self.writers.look()
 
+    def _made(self, identities: Sequence[int]) -> None:
+        """A writer has made files."""
+        for identity in identities:
+            self.cataloguing.made(identity)
+        if self.settings.cache.log_creates:
+            for identity in identities:
+                creates_log.info("created {metric}", metric=self.names.metric(identity))
+
     def _replaced(self, points: int) -> None:
         self.ledger.dropped.add("replaced", points)
 
     def _pressed(self) -> bool:
-        return self.cache.cached > min(self._settings.cache.max_cache_size, 10_000_000) / 2
+        return self.cache.cached > min(self.settings.cache.max_cache_size, 10_000_000) / 2
 
     def _room(self) -> None:
-        if self.receivers.paused and self.cache.cached < _LOW_WATERMARK * self._settings.cache.max_cache_size:
+        if self.receivers.paused and self.cache.cached < _LOW_WATERMARK * self.settings.cache.max_cache_size:
             log.info("the cache has room again; senders are read")
             self.receivers.resume()
 
@@ -221,7 +232,7 @@ class CacheDaemon:
 
     def start(self) -> None:
         """Replay, listen, sweep.  Raises CarbonError or CannotListenError."""
-        cache, web = self._settings.cache, self._settings.web
+        cache, web = self.settings.cache, self.settings.web
         self._replay()
         self.writers.start()
         listen = self._reactor.listenTCP
@@ -256,29 +267,30 @@ class CacheDaemon:
         if web.http_port:
             site = make_site(
                 self.store,
-                self.health,
-                self.metrics_text,
+                self.figures.health,
+                self.figures.metrics_text,
                 time.time,
                 reactor=self._reactor,
                 pool=self._reactor.getThreadPool(),
                 ready=lambda: self.ready,
                 limits=Limits(series=web.http_max_series, points=web.http_max_points, body_bytes=web.http_max_body),
-                tz=ZoneInfo(web.time_zone),
+                tz=timezone.utc if web.time_zone == "UTC" else ZoneInfo(web.time_zone),
             )
             self._ports.append(listen(web.http_port, site, backlog=1024, interface=web.http_interface))
         for port in self._ports:
             where = port.getHost()
             listener_log.info("listening on {where}", where=where)
         self._every(_RULES_INTERVAL, self.reload_rules)
-        self._every(0.5, self._feed_catalog)
+        self._every(0.5, self.cataloguing.feed)
+        self._every(60.0, self.cataloguing.look_back)
         if self.journal is not None and cache.journal_fsync == "interval":
             self._every(cache.journal_fsync_interval, self._sync_journal)
         if cache.carbon_metric_interval:
             self._every(cache.carbon_metric_interval, self._record_own_metrics)
-        self._reactor.callLater(0, self._adopt_if_new)
+        self._reactor.callLater(0, self.cataloguing.look_back)
         self.ready = True
         log.info(
-            "carbonpy {version}, instance {instance}, is ready", version=__version__, instance=self._settings.instance
+            "carbonpy {version}, instance {instance}, is ready", version=__version__, instance=self.settings.instance
         )
 
     def _every(self, seconds: float, work: Callable[[], Any]) -> None:
@@ -320,74 +332,9 @@ class CacheDaemon:
         assert self.journal is not None
         return deferToThread(self.journal.sync)
 
-    def _feed_catalog(self) -> Any:
-        if self.catalog.pending:
-            return deferToThread(self.catalog.flush).addErrback(self._catalog_failed)
-        return None
-
-    def _catalog_failed(self, failure: Any) -> None:
-        failure.trap(CatalogError)
-        log.error("{sentence}; new metrics are not found until it is mended", sentence=failure.getErrorMessage())
-
-    def _adopt_if_new(self) -> None:
-        deferToThread(self._adopt).addErrback(lambda failure: log.failure("adopting the whisper tree", failure))
-
-    def _adopt(self) -> None:
-        """In a thread: bring an existing whisper tree into an empty catalogue, without keeping the disk busy."""
-        if self.catalog.catalog.fact("adopted_at") is not None:
-            self.adoption.done = True
-            return
-        said = then = time.monotonic()
-        for progress in adopt(self._settings.cache.local_data_dir, self.catalog.catalog, self.adoption):
-            now = time.monotonic()
-            if self._stopping:
-                return
-            if not progress.done:
-                if now - said > 5:
-                    said = now
-                    log.info(
-                        "adopting: {files} files seen, {added} metrics added",
-                        files=progress.files,
-                        added=progress.added,
-                    )
-                time.sleep(min(1.0, (now - then) * _ADOPTION_PAUSE))
-            then = time.monotonic()
-        if self.adoption.files:
-            log.info("adopted {files} whisper files into the catalogue", files=self.adoption.files)
-
     def _record_own_metrics(self) -> None:
-        writers, queries = self.writers, self.query_counters
-        pids = writers.pids
-        dropped = self.intake.dropped
-        counters = {
-            "cache.overflow": dropped["cache_full"],
-            "cache.queries": queries["cacheQueries"],
-            "cache.bulk_queries": queries["cacheBulkQueries"],
-            "updateOperations": writers.updates.value,
-            "committedPoints": writers.written.value,
-            "creates": writers.created.value,
-            "droppedCreates": 0,
-            "errors": writers.errors.value,
-            "metricsReceived": self.intake.accepted.value,
-            "blacklistMatches": dropped["blacklisted"],
-            "whitelistRejects": dropped["not_whitelisted"],
-            "dropped": sum(self.ledger.as_dict()["dropped"].values()),
-            "sweeps": writers.sweeps.value,
-            "_cpu": cpu_seconds(pids),
-            "_update_seconds": writers.busy_seconds,
-            "_written": writers.written.value,
-            "_bulk_size": queries["cacheBulkQuerySize"],
-        }
-        gauges = {
-            "cache.size": self.cache.cached,
-            "cache.queues": self.cache.metrics(),
-            "cache.waitingForCreates": writers.waiting_for_creates,
-            "activeConnections": len(self.receivers),
-            "memUsage": memory_bytes(pids),
-            "journal.segments": self.journal.segments if self.journal is not None else 0,
-        }
         now = time.time()
-        points = self._own.points(now, counters, gauges)
+        points = self.figures.own_metrics(now)
         names = [name.encode() for name, _ in points]
         self.intake.points(names, np.full(len(points), int(now)), np.array([value for _, value in points]))
 
@@ -402,7 +349,7 @@ class CacheDaemon:
             name = canonical(metric)
         except MetricError as error:
             raise CarbonError(str(error)) from None
-        cache = self._settings.cache
+        cache = self.settings.cache
         return os.path.join(cache.local_data_dir, relative_path(name, cache.tag_hash_filenames))
 
     def _get_metadata(self, metric: str, key: str) -> Any:
@@ -429,79 +376,6 @@ class CacheDaemon:
             self.writers.forget(identity)
         return old
 
-    def health(self) -> dict[str, Any]:
-        """The document of ``GET /health``."""
-        ledger = self.ledger.as_dict()
-        return {
-            "status": "ok" if self.ready and ledger["balanced"] else "starting" if not self.ready else "unbalanced",
-            "version": __version__,
-            "instance": self._settings.instance,
-            "uptime": round(self._reactor.seconds() - self._started, 3),
-            "ledger": ledger,
-            "cache": {
-                "points": self.cache.cached,
-                "limit": None
-                if self._settings.cache.max_cache_size == float("inf")
-                else self._settings.cache.max_cache_size,
-                "lent": self.cache.lent,
-                "waiting": self.cache.waiting(),
-                "metrics_known": len(self.names),
-                "receivers_paused": self.receivers.paused,
-            },
-            "writers": {
-                "processes": self._settings.cache.writer_processes,
-                "pids": self.writers.pids,
-                "sweeps": self.writers.sweeps.value,
-                "updates": self.writers.updates.value,
-                "creates": self.writers.created.value,
-                "waiting_for_creates": self.writers.waiting_for_creates,
-                "damaged_files": self.writers.damaged.value,
-                "errors": self.writers.errors.value,
-                "deaths": self.writers.deaths.value,
-                "busy_seconds": round(self.writers.busy_seconds, 3),
-            },
-            "journal": {
-                "enabled": self.journal is not None,
-                "segments": self.journal.segments if self.journal is not None else 0,
-                "unjournaled": self.journal.unjournaled.value if self.journal is not None else 0,
-                "damaged_records": self.journal.damaged.value if self.journal is not None else 0,
-            },
-            "connections": len(self.receivers),
-            "adoption": {"files": self.adoption.files, "added": self.adoption.added, "done": self.adoption.done},
-            "unreadable_files": self.store.damaged,
-        }
-
-    def metrics_text(self) -> str:
-        """The Prometheus text of ``GET /metrics``."""
-        ledger = self.ledger.as_dict()
-        writers, queries = self.writers, self.query_counters
-        pids = writers.pids
-        return prometheus(
-            [
-                ("received_total", "counter", "Datapoints received.", ledger["received"]),
-                ("recovered_total", "counter", "Of these, taken from the journal at start.", ledger["recovered"]),
-                ("written_total", "counter", "Datapoints written to files.", ledger["written"]),
-                ("dropped_total", "counter", "Datapoints dropped, by reason.", ledger["dropped"]),
-                ("cached", "gauge", "Datapoints in the cache.", ledger["cached"]),
-                ("journal_backlog", "gauge", "Datapoints only in the journal.", ledger["journal_backlog"]),
-                ("balanced", "gauge", "1 if received = written + cached + backlog + dropped.", int(ledger["balanced"])),
-                ("metrics_known", "gauge", "Names with an id.", len(self.names)),
-                ("connections", "gauge", "Senders connected.", len(self.receivers)),
-                ("receivers_paused", "gauge", "1 while senders are not read.", int(self.receivers.paused)),
-                ("updates_total", "counter", "Files updated.", writers.updates.value),
-                ("creates_total", "counter", "Files made.", writers.created.value),
-                ("creates_waiting", "gauge", "Metrics waiting for a file.", writers.waiting_for_creates),
-                ("damaged_files_total", "counter", "Damaged files set aside.", writers.damaged.value),
-                ("write_errors_total", "counter", "Errors with files.", writers.errors.value),
-                ("writer_deaths_total", "counter", "Sweeps that a dying writer did not end.", writers.deaths.value),
-                ("sweeps_total", "counter", "Sweeps done.", writers.sweeps.value),
-                ("sweep_seconds_total", "counter", "Seconds that sweeps took.", round(writers.busy_seconds, 6)),
-                ("cache_queries_total", "counter", "CarbonLink queries.", queries["cacheQueries"]),
-                ("cpu_seconds_total", "counter", "CPU of all processes.", round(cpu_seconds(pids), 3)),
-                ("resident_bytes", "gauge", "Memory of all processes.", memory_bytes(pids)),
-            ]
-        )
-
     # ---- reloading
 
     def reload_rules(self) -> None:
@@ -520,7 +394,7 @@ class CacheDaemon:
             except CarbonError as error:
                 log.error("{sentence}; the settings read before stay in force", sentence=str(error))
             else:
-                changes = compare(self._settings, new)
+                changes = compare(self.settings, new)
                 for change in changes.restart:
                     log.warn("{change}: takes effect after a restart", change=str(change))
                 for change in changes.reload:
@@ -530,7 +404,7 @@ class CacheDaemon:
 
     def _apply(self, settings: Settings) -> None:
         """Take the settings that can change while the daemon runs."""
-        old, self._settings = self._settings, settings
+        old, self.settings = self.settings, settings
         cache = settings.cache
         self.intake.resolution = cache.min_timestamp_resolution
         self.intake.max_future = cache.max_future
@@ -567,7 +441,7 @@ class CacheDaemon:
         return done
 
     def _flush(self) -> Deferred[Any]:
-        cache = self._settings.cache
+        cache = self.settings.cache
         if cache.max_updates_per_second_on_shutdown is not None:
             self.writers.set_rate(cache.max_updates_per_second_on_shutdown)
         elif self.journal is None:
@@ -580,73 +454,12 @@ class CacheDaemon:
         return flushed
 
     def _close(self) -> None:
-        try:
-            self.catalog.flush()
-        except CatalogError as error:
-            log.error("{error}; rescan the catalogue", error=str(error))
-        self.catalog.catalog.close()
+        self.cataloguing.close()
         if self.journal is not None:
             self.journal.close()
         if self._lock_fd is not None:
             os.close(self._lock_fd)
         log.info("stopped; {points} points are left to the journal", points=self.cache.cached)
-
-
-class _Rules:
-    """The four rules files and what they make together."""
-
-    def __init__(self, settings: Settings) -> None:
-        files = settings.files
-
-        def report(sentence: str) -> None:
-            log.warn("{sentence}", sentence=sentence)
-
-        self._schemas = RulesFile(
-            files.schemas, SchemaBook.parse, missing=SchemaBook.default(), report=report, clock=time.time, keep=True
-        )
-        self._aggregations = RulesFile(
-            files.aggregation,
-            AggregationBook.parse,
-            missing=AggregationBook.default(),
-            report=report,
-            clock=time.time,
-            keep=True,
-        )
-        self._allowed = RulesFile(
-            files.whitelist, FilterBook.parse, missing=FilterBook.default(), report=report, clock=time.time
-        )
-        self._denied = RulesFile(
-            files.blacklist, FilterBook.parse, missing=FilterBook.default(), report=report, clock=time.time
-        )
-        self.use_lists = settings.cache.use_whitelist
-        self.book = HeaderBook(self._schemas.value, self._aggregations.value)
-
-    def texts(self) -> RuleTexts:
-        """What writer processes parse."""
-        schemas, aggregations = (
-            None if file.text is None else (file.path, file.text) for file in (self._schemas, self._aggregations)
-        )
-        return schemas, aggregations
-
-    def poll_books(self) -> bool:
-        """Whether new files are made by other rules from now on."""
-        schemas, aggregations = self._schemas.poll(), self._aggregations.poll()
-        if schemas is None and aggregations is None:
-            return False
-        self.book = HeaderBook(self._schemas.value, self._aggregations.value)
-        return True
-
-    def poll_lists(self) -> bool:
-        """Whether names are let in by other lists from now on."""
-        allowed, denied = self._allowed.poll(), self._denied.poll()
-        return self.use_lists and not (allowed is None and denied is None)
-
-    def judge(self) -> Callable[[str], int]:
-        """The verdict on new names.  An empty whitelist lets everything pass, as in carbon."""
-        if not self.use_lists:
-            return let_all_pass
-        denied, allowed = self._denied.value, self._allowed.value
-        return judge_by_lists(denied.matches if denied else None, allowed.matches if allowed else None)
 
 
 def _complain(sender: str, what: bytes, why: str) -> None:

@@ -321,9 +321,13 @@ class Writers:
         creates: TokenBucket | None,
         pressed: Callable[[], bool],
         on_room: Callable[[], None],
+        on_made: Callable[[Sequence[int]], None] = lambda identities: None,
         log_sweeps: bool = False,
     ) -> None:
-        """`pressed()`: the cache is so full that sweeps do not wait for their time.  `on_room`: points have left it."""
+        """`pressed()`: the cache is so full that sweeps do not wait for their time.  `on_room`: points have left it.
+
+        `on_made` hears the ids of metrics whose files were made.
+        """
         self._reactor = reactor
         self._cache = cache
         self._shares = [_Share(number, writer) for number, writer in enumerate(writers)]
@@ -331,6 +335,7 @@ class Writers:
         self.creates = creates
         self._pressed = pressed
         self._on_room = on_room
+        self._on_made = on_made
         self.log_sweeps = log_sweeps
         self._running = False
         self._timer: Any = None
@@ -410,6 +415,8 @@ class Writers:
         self.waiting_for_creates = outcome.creates_waiting
         if self.creates is not None and outcome.creates:
             self.creates.wait(outcome.creates)
+        if len(outcome.made):
+            self._on_made(outcome.made.tolist())
         for sentence in outcome.sentences:
             log.warn("{sentence}", sentence=sentence)
         if outcome.stopped:

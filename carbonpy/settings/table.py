@@ -174,8 +174,6 @@ _GROUPS: tuple[tuple[str, str, tuple[Setting, ...]], ...] = (
         _live("MAX_CREATES_PER_MINUTE", Number(endless=True), 50,
               "How many files are created each minute at most; points of metrics that wait for theirs stay in the "
               "cache."),
-        _row("MIN_TIMESTAMP_LAG", _SECONDS, 0,
-             "Seconds that the oldest point of a metric must be old before timesorted writes it."),
         _row("WHISPER_AUTOFLUSH", _FLAG, False,
              "Whether each update of a file is forced to the disk; very slow."),
         _row("WHISPER_SPARSE_CREATE", _FLAG, True,

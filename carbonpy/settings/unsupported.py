@@ -15,6 +15,7 @@ _RELAY = "the cache sends nothing on; carbonpy's own metrics stay in its own cac
 
 #: NAME -> what to do instead.
 UNSUPPORTED = {
+    "MIN_TIMESTAMP_LAG": "a sweep carries all points of a metric; raise SWEEP_INTERVAL to write later and more at once",
     "WHITELISTS_DIR": "carbon never read it either; the lists are whitelist.conf and blacklist.conf in CONF_DIR",
     "RAVEN_DSN": "errors are not sent to Sentry; they are in the log and counted at /metrics",
     "GRAPHITE_URL": _TAGS,

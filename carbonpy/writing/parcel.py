@@ -86,10 +86,11 @@ class ParcelBuffer:
 def pack_outcome(outcome: Outcome) -> list[Blob]:
     """An Outcome as the parcel ``done``."""
     fields = asdict(outcome)
-    deferred = fields.pop("deferred")
-    return pack("done", {"outcome": fields}, [deferred.tobytes()])
+    deferred, made = fields.pop("deferred"), fields.pop("made")
+    return pack("done", {"outcome": fields}, [deferred.tobytes(), made.tobytes()])
 
 
 def unpack_outcome(parcel: Parcel) -> Outcome:
     """The Outcome in a parcel ``done``."""
-    return Outcome(**parcel.fields["outcome"], deferred=np.frombuffer(parcel.blobs[0], np.uint32))
+    deferred, made = (np.frombuffer(blob, np.uint32) for blob in parcel.blobs)
+    return Outcome(**parcel.fields["outcome"], deferred=deferred, made=made)

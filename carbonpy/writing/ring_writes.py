@@ -180,14 +180,16 @@ class RingWrites:
         last = np.append(first[1:], len(metric)) - 1
         metrics = metric[first]
         newest = state.newest[metrics]
+        reached = fine[begin[last] + sizes[last] - 1]
         ahead = (newest != OpenSlots.UNKNOWN) & (fine[begin[first]] > newest)
+        # Points that lap the ring overwrite fine slots of the open coarse slot, and those count no more.
+        ahead &= reached - coarse[first] < layout.retention
         running = Running.empty(layout.header.method, len(metric))
         goes_on = ahead & (state.slot[metrics] == coarse[first])
         rows, owners = first[goes_on], metrics[goes_on]
         running.count[rows] = state.count[owners]
         running.value[rows] = state.value[owners]
         running.lost[rows] = state.lost[owners]
-        reached = fine[begin[last] + sizes[last] - 1]
         if ahead.all():
             running.add_groups(begin, sizes, values)
             changed = np.arange(len(metrics))

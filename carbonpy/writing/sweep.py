@@ -51,9 +51,10 @@ class Outcome:
     replaced: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     deferred: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint32))
-    #: Files updated (new ones included), files made, damaged files set aside.
+    #: Ids of metrics whose file was made (uint32).
+    made: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint32))
+    #: Files updated (new ones included), damaged files set aside.
     updates: int = 0
-    creates: int = 0
     damaged: int = 0
     errors: int = 0
     #: Metrics whose file was missing and could not be made now.
@@ -61,6 +62,11 @@ class Outcome:
     stopped: str = ""
     #: A few sentences for the log.
     sentences: list[str] = field(default_factory=list)
+
+    @property
+    def creates(self) -> int:
+        """How many files were made."""
+        return len(self.made)
 
     def drop(self, reason: str, points: int) -> None:
         """Count dropped points."""
@@ -83,6 +89,7 @@ class WriteSettings:
     fallocate: bool = False
     autoflush: bool = False
     lock: bool = False
+    advise_random: bool = False
     strategy: str = "sorted"
     updates_per_second: float = float("inf")
 
@@ -110,6 +117,7 @@ class Sweeper:
         self.creates_left = float("inf")
         self.held: set[int] = set()
         self.deferred: list[int] = []
+        self.made_ids: list[int] = []
         self.table = FileTable()
         self.set_rate(settings.updates_per_second)
 
@@ -145,11 +153,13 @@ class Sweeper:
         self.creates_left = creates
         self.held = set(held.tolist()) if held is not None and len(held) else set()
         deferred: list[int] = []
+        self.made_ids = []
         for chunk in in_chunks(parts, self.settings.strategy, self.made):
             self.deferred = []
             self._sweep_chunk(chunk, outcome, give_up)
             deferred += self.deferred
         outcome.deferred = np.array(sorted(deferred), np.uint32)
+        outcome.made = np.array(self.made_ids, np.uint32)
         return outcome
 
     def _sweep_chunk(self, parts: Sequence[Columns], outcome: Outcome, give_up: Callable[[], bool]) -> None:
@@ -225,7 +235,7 @@ class _Block:
         metrics, layouts, inodes, windows = table.metrics, table.layout, table.inode, table.window
         sizes = [layout.size for layout in table.layouts]
         prefix = sweeper.settings.data_dir + "/"
-        lock = sweeper.settings.lock
+        lock, advise = sweeper.settings.lock, sweeper.settings.advise_random
         os_open, fstat, flags = os.open, os.fstat, os.O_RDWR | os.O_CLOEXEC
         outcome = self._outcome
         fds, found = self._fds, self._layouts
@@ -241,6 +251,8 @@ class _Block:
             fd = -1
             try:
                 fd = os_open(path, flags)
+                if advise:
+                    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
                 known = layouts[identity]
                 if known >= 0 and not lock:
                     status = fstat(fd)
@@ -420,7 +432,7 @@ class _Block:
                     inode = os.fstat(fd).st_ino
                     new[number].publish(autoflush)
                     table.inode[self._identities[number]] = inode
-                    outcome.creates += 1
+                    self._sweeper.made_ids.append(self._identities[number])
                 else:
                     try:
                         if error is not None:

@@ -102,7 +102,7 @@ def test_sweeps_leave_the_bytes_of_update_many(archives, method, factor, rounds,
         shutil.rmtree(directory)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     archives=st.sampled_from(ARCHIVES),
     method=st.sampled_from(METHODS),
