@@ -245,6 +245,19 @@ def test_a_compressed_file_can_be_fetched_from(path: str) -> None:
         assert getattr(ours, "__readHeader")(packed) == ours.info(path)
 
 
+def test_merge_leaves_an_archive_alone_that_begins_after_the_bounds(tmp_path: Path) -> None:
+    for module in (whisper, ours):
+        source, target = str(tmp_path / f"{module.__name__}.from"), str(tmp_path / f"{module.__name__}.to")
+        for path in (source, target):
+            module.create(path, [(60, 5), (300, 12)], 0)
+        now = NOW + 30
+        module.update_many(source, [(now - 60 * age, float(age)) for age in range(12)], now)
+        # The bound lies in the oldest slot of the fine archive, but before the moment the archive reaches back to.
+        module.merge(source, target, now - 900, now - 301, now)
+    assert Path(target).read_bytes() == (tmp_path / "whisper.to").read_bytes()
+    assert ours.fetch(target, now - 299, now, now)[1] == [None] * 5
+
+
 def test_unalike_files_are_neither_merged_nor_compared(tmp_path: Path) -> None:
     one, other = str(tmp_path / "one"), str(tmp_path / "other")
     ours.create(one, [(60, 5)])

@@ -71,6 +71,25 @@ def test_points_of_the_future_never_harm_other_rings_nor_the_points_of_the_prese
         assert found.values.tolist() == [float(minute) for minute in range(-min(before, 10) + 1, 1)]
 
 
+def test_a_stretch_into_the_future_that_stays_within_its_ring_is_stored_as_the_whisper_package_does(
+    tmp_path: Path,
+) -> None:
+    # The base sits at slot 0; the stretch begins `start` slots later, and wraps once or not at all.
+    for start in range(10):
+        for length in range(1, 24):
+            directory = tmp_path / f"{start}-{length}"
+            directory.mkdir()
+            theirs, mine, header = pair(directory, [(60, 10), (300, 20)])
+            first = NOW + 60 * start
+            stretch = [(first + 60 * slot, float(slot)) for slot in range(length)]
+            write(mine, header, [(NOW, 0.5)])
+            assert write(mine, header, stretch, first)[2] == (0 if start + length <= 20 else length - 10)
+            if start + length <= 20:
+                for points, now in (([(NOW, 0.5)], NOW), (stretch, first)):
+                    whisper.update_many(str(theirs), list(points), now)
+                assert mine.read_bytes() == theirs.read_bytes()
+
+
 def test_a_timestamp_in_milliseconds_costs_itself_and_not_its_batch(tmp_path: Path) -> None:
     theirs, mine, header = pair(tmp_path, [(60, 10)])
     points = [(NOW - 60, 1.0), (NOW, 2.0), (NOW * 1000, 3.0)]
