@@ -1,9 +1,9 @@
 """One run: a daemon on fresh ground, one workload, until every point is on disk; and what that cost.
 
-The order of things: ground, files that exist beforehand (if the scenario wants them), daemon, readiness, *books open*
-(CPU), sender, everything received, everything on disk, one second of grace for work that trails behind, *books
-closed*, judgement by the `whisper` package, daemon ended, ground gone. While the daemon works it is asked nothing that
-costs; its files are looked at every quarter of a second.
+The order of things: ground, files that exist beforehand (if the scenario wants them), daemon, readiness, idleness,
+*books open* (CPU), sender, everything received, everything on disk, one second of grace for work that trails behind,
+*books closed*, judgement by the `whisper` package, daemon ended, ground gone. What starting costs is not in the books.
+While the daemon works it is asked nothing that costs; its files are looked at every quarter of a second.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Any
 from benchlib.disk import Inspection, path_of
 from benchlib.environments import REPOSITORY
 from benchlib.ground import fresh_ground
-from benchlib.payload import STEP, Workload
+from benchlib.payload import STEP, Workload, write_payloads
 from benchlib.subjects import Subject
 from benchlib.watch import MemoryWatch, cpu_seconds
 
@@ -31,18 +32,23 @@ GRACE_SECONDS = 1.0
 LIMIT_SECONDS = 900.0
 SAMPLE = 200
 EXISTING_POINTS = 10
+ARCHIVES = ((10, 2160), (60, 10080))
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """A row of the table."""
+    """A row of the table.
+
+    `existing` says who made the files beforehand: "" nobody; "whisper": the package, and the daemon was restarted since
+    it saw them, so that it remembers nothing of them; "daemon": the same daemon in the same life, as in daily use.
+    """
 
     key: str
     title: str
     metrics: int
     points: int
     pickled: bool = False
-    existing: bool = False
+    existing: str = ""
 
 
 SCENARIOS = {
@@ -50,11 +56,13 @@ SCENARIOS = {
     for scenario in (
         Scenario("a", "2,000 metrics x 500 points", 2_000, 500),
         Scenario("b", "100,000 new metrics x 10 points", 100_000, 10),
-        Scenario("c", "one more point on each of 20,000 files", 20_000, 1, existing=True),
+        Scenario("c", "one more point on each of 20,000 files, daemon restarted", 20_000, 1, existing="whisper"),
+        Scenario("w", "one more point on each of 20,000 files it made itself", 20_000, 1, existing="daemon"),
         Scenario("d", "receiving 10,000 metrics x 100 points", 10_000, 100),
         Scenario("ap", "2,000 metrics x 500 points, pickle", 2_000, 500, pickled=True),
         Scenario("bp", "100,000 new metrics x 10 points, pickle", 100_000, 10, pickled=True),
-        Scenario("cp", "one more point on each of 20,000 files, pickle", 20_000, 1, pickled=True, existing=True),
+        Scenario("cp", "one more point on each of 20,000 files, restarted, pickle", 20_000, 1, pickled=True,
+                 existing="whisper"),
     )
 }
 
@@ -102,7 +110,7 @@ class Bench:
         with fresh_ground(self.filesystem, self.work_dir) as ground:
             subject = kind(ground, python)
             try:
-                if scenario.existing:
+                if scenario.existing == "whisper":
                     self._lay_files(subject, workload)
                 return self._measure(scenario, workload, payloads, subject)
             finally:
@@ -133,55 +141,51 @@ class Bench:
             os.ftruncate(file, len(content))
             os.close(file)
         pid = subject.start()
-        _wait_until_idle(pid)
+        wait_until_idle(pid, quiet=1.5)
         subject.stop()
 
     def _measure(self, scenario: Scenario, workload: Workload, payloads: list[Path], subject: Subject) -> Outcome:
         pid = subject.start()
-        port = subject.pickle_port if scenario.pickled else subject.line_port
-        sender = subprocess.Popen(
-            [sys.executable, str(REPOSITORY / "tools" / "benchlib" / "sender.py"), str(port), *map(str, payloads)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )
-        assert sender.stdin and sender.stdout
-        try:
-            sender.stdout.readline()
-            deadline = time.monotonic() + LIMIT_SECONDS
-            inspection = Inspection(subject.data_dir, workload)
-            problems: list[str] = []
-            with MemoryWatch(pid) as memory:
-                cpu = -cpu_seconds(pid)
-                sender.stdin.write("go\n")
-                sender.stdin.flush()
-                begun, read = map(float, sender.stdout.readline().split())
-                while not subject.has_received(workload.total) and time.monotonic() < deadline:
-                    read = time.time()
-                    time.sleep(0.005)
-                while not (inspection.is_complete() and subject.has_settled(workload.total)):
-                    if time.monotonic() > deadline:
-                        problems.append(f"{inspection.missing} of {workload.metrics} files were not complete after "
-                                        f"{LIMIT_SECONDS:g} s")
-                        break
-                    time.sleep(POLL_SECONDS)
-                time.sleep(GRACE_SECONDS)
-                cpu += cpu_seconds(pid)
-            wall = math.nan if problems else inspection.last_write() - begun
-        finally:
-            sender.kill()
-            sender.wait()
-        if not problems:
-            before = EXISTING_POINTS if scenario.existing else 0
-            problems += self.judge(subject, workload, before)
+        before = 0
+        if scenario.existing == "daemon":
+            earlier = Workload(workload.metrics, EXISTING_POINTS, workload.last - STEP)
+            with tempfile.TemporaryDirectory(prefix="payload-", dir=self.work_dir) as place:
+                files = write_payloads(earlier, scenario.pickled, Path(place))
+                with Sender(subject, scenario.pickled, files) as sender:
+                    sender.send()
+                before = earlier.total
+                _wait_until_stored(subject, earlier, before, time.monotonic() + LIMIT_SECONDS)
+        wait_until_idle(pid, quiet=0.5)
+        problems = []
+        deadline = time.monotonic() + LIMIT_SECONDS
+        sent = before + workload.total
+        with Sender(subject, scenario.pickled, payloads) as sender, MemoryWatch(pid) as memory:
+            cpu = -cpu_seconds(pid)
+            begun, read = sender.send()
+            while not subject.has_received(sent) and time.monotonic() < deadline:
+                read = time.time()
+                time.sleep(0.005)
+            inspection = _wait_until_stored(subject, workload, sent, deadline)
+            time.sleep(GRACE_SECONDS)
+            cpu += cpu_seconds(pid)
+        if inspection.missing or not subject.has_settled(sent):
+            problems.append(f"{inspection.missing} of {workload.metrics} files were not complete in time")
+        else:
+            problems += self.judge(subject, workload, scenario)
         if problems:
             problems.append(f"{subject.name} said: {subject.output()[-1500:]}")
+        wall = math.nan if inspection.missing else inspection.last_write() - begun
         return Outcome(scenario.key, subject.name, workload.total, cpu, wall, read - begun,
                        memory.peak_pss, memory.peak_rss, problems)
 
-    def judge(self, subject: Subject, workload: Workload, before: int = 0) -> list[str]:
+    def judge(self, subject: Subject, workload: Workload, scenario: Scenario) -> list[str]:
         """Compare a sample of files with what the `whisper` package makes of the same points; [] if all agree."""
         numbers = random.Random(workload.total).sample(range(workload.metrics), min(SAMPLE, workload.metrics))
-        older = Workload(1, before, workload.last - STEP * workload.points).points_of(0) if before else []
-        files = [(path_of(subject.data_dir, number), older + workload.points_of(number)) for number in numbers]
+        earlier = Workload(workload.metrics, EXISTING_POINTS if scenario.existing else 0, workload.last - STEP)
+        files = []
+        for number in numbers:
+            older = earlier.points_of(0 if scenario.existing == "whisper" else number)
+            files.append((path_of(subject.data_dir, number), older + workload.points_of(number)))
         return self.compare(files, workload.last)
 
     def compare(self, files: list[tuple[str, list[tuple[int, float]]]], now: int) -> list[str]:
@@ -195,11 +199,44 @@ class Bench:
         return found[:20] if judged.returncode == 0 or found else [f"the judge ended with {judged.returncode}"]
 
 
-ARCHIVES = ((10, 2160), (60, 10080))
+def _wait_until_stored(subject: Subject, workload: Workload, sent: int, deadline: float) -> Inspection:
+    """Poll until every file is complete and the daemon's own books agree, or the deadline has passed."""
+    inspection = Inspection(subject.data_dir, workload)
+    while not (inspection.is_complete() and subject.has_settled(sent)) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    return inspection
 
 
-def _wait_until_idle(pid: int, quiet: float = 1.5, limit: float = 120.0) -> None:
-    """Return when the daemon used less than 3 % of a core for `quiet` seconds: it has nothing left to take in."""
+class Sender:
+    """The sending process, connected and waiting for the word; used as a context manager."""
+
+    def __init__(self, subject: Subject, pickled: bool, payloads: list[Path]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(REPOSITORY / "tools" / "benchlib" / "sender.py"),
+             str(subject.pickle_port if pickled else subject.line_port), *map(str, payloads)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+
+    def __enter__(self) -> Sender:
+        assert self._process.stdout
+        self._process.stdout.readline()
+        return self
+
+    def send(self) -> tuple[float, float]:
+        """Send everything; returns when the first byte went out and when the daemon had read the last one."""
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write("go\n")
+        self._process.stdin.flush()
+        begun, read = map(float, self._process.stdout.readline().split())
+        return begun, read
+
+    def __exit__(self, *problem: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+def wait_until_idle(pid: int, quiet: float, limit: float = 120.0) -> None:
+    """Return when the daemon used less than 3 % of a core for `quiet` seconds: it has nothing left to do."""
     deadline = time.monotonic() + limit
     used = cpu_seconds(pid)
     while time.monotonic() < deadline:
