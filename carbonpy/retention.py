@@ -2,7 +2,8 @@
 
 The law: `parse_retention` accepts exactly what carbon accepts in storage-schemas.conf (one letter
 units, digits mean seconds and points), and `validate_archives` applies the five rules of the
-whisper format with the messages of the whisper package.
+whisper format with the messages of the whisper package, and a sixth: what the format cannot hold,
+since its fields have 32 bits, is refused here and not when a file is to be made.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import NamedTuple
 from carbonpy.errors import RetentionError
 
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31536000}
+#: Offsets and retentions in a whisper file are below this.
+FIELD_LIMIT = 2**32
 _WITH_UNIT = re.compile(r"(\d+)([a-z]+)\Z")
 
 
@@ -32,13 +35,19 @@ class Archive(NamedTuple):
         return f"{self.step}:{self.points}"
 
 
+def _whole(digits: str) -> int:
+    if len(digits) > 20:  # and before Python refuses to convert it
+        raise RetentionError(f"{digits[:20]}... is too large; use at most {FIELD_LIMIT - 1}")
+    return int(digits)
+
+
 def _seconds(text: str, what: str) -> int:
     match = _WITH_UNIT.match(text)
     if match is None:
         raise RetentionError(f"invalid {what} {text!r}; write a number, or a number and one of s, m, h, d, w, y")
     if match.group(2) not in UNIT_SECONDS:
         raise RetentionError(f"unknown unit {match.group(2)!r}; use s, m, h, d, w or y")
-    return int(match.group(1)) * UNIT_SECONDS[match.group(2)]
+    return _whole(match.group(1)) * UNIT_SECONDS[match.group(2)]
 
 
 def parse_retention(text: str) -> Archive:
@@ -47,10 +56,10 @@ def parse_retention(text: str) -> Archive:
     parts = stripped.split(":")
     if len(parts) != 2:
         raise RetentionError(f"{stripped!r} has no single ':'; write step:retention, as in 60s:7d")
-    step = int(parts[0]) if parts[0].isdigit() else _seconds(parts[0], "step")
+    step = _whole(parts[0]) if parts[0].isdecimal() else _seconds(parts[0], "step")
     if step <= 0:
         raise RetentionError(f"{stripped!r} has a step of zero; the step is at least one second")
-    points = int(parts[1]) if parts[1].isdigit() else _seconds(parts[1], "retention") // step
+    points = _whole(parts[1]) if parts[1].isdecimal() else _seconds(parts[1], "retention") // step
     if points <= 0:
         raise RetentionError(f"{stripped!r} keeps no points; the retention is at least one step")
     return Archive(step, points)
@@ -70,6 +79,14 @@ def validate_archives(archives: Iterable[tuple[int, int]]) -> tuple[Archive, ...
     for index, archive in enumerate(ordered):
         if archive.step <= 0 or archive.points <= 0:
             raise RetentionError(f"Archive {index} ({archive}) must have a step and a number of points above zero")
+    offset = 16 + 12 * len(ordered)
+    for archive in ordered:
+        if offset >= FIELD_LIMIT or archive.retention >= FIELD_LIMIT:
+            raise RetentionError(
+                f"Archive {archive} does not fit into a whisper file, whose offsets and retentions "
+                f"are below {FIELD_LIMIT}; keep fewer points"
+            )
+        offset += 12 * archive.points
     for index, (archive, coarser) in enumerate(zip(ordered, ordered[1:])):
         if archive.step >= coarser.step:
             raise RetentionError(

@@ -142,11 +142,6 @@ def make_header(archives: Iterable[tuple[int, int]], xff: float = 0.5, method: s
     spans = []
     offset = METADATA.size + ARCHIVE.size * len(ordered)
     for archive in ordered:
-        if offset >= TIME_LIMIT or archive.retention >= TIME_LIMIT:
-            raise InvalidConfiguration(
-                f"Archive {archive} does not fit into a whisper file, whose offsets and retentions "
-                f"are below {TIME_LIMIT}; keep fewer points"
-            )
         spans.append(ArchiveSpan(offset, archive.step, archive.points))
         offset += archive.points * POINT_SIZE
     return Header(code, max(span.retention for span in spans), factor, tuple(spans))
