@@ -11,16 +11,20 @@ flood of random names costs time but no memory.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 
 from carbonpy.errors import MetricError
-from carbonpy.metric import MAX_NAME_BYTES, canonical
+from carbonpy.metric import MAX_NAME_BYTES, MAX_NODE_BYTES, canonical
 
 #: Verdicts: why a name is refused.  The words are the ledger's reasons.
 VERDICTS = ("", "blacklisted", "not_whitelisted", "invalid_name", "too_many_names")
 DENIED, NOT_ALLOWED, INVALID, FULL = 1, 2, 3, 4
 #: The first id of a metric; smaller numbers are verdicts.
 FIRST_ID = 16
+
+#: Names that are their own canonical form beyond doubt: printable ASCII, no tags, no slash, no empty node.
+_PLAIN = re.compile(rb"[^\x00-\x20./;~}\x7f-\xff]+(?:\.[^\x00-\x20./;~}\x7f-\xff]+)*\Z").match
 
 #: Decides whether a raw name may pass: 0, DENIED or NOT_ALLOWED.
 Judge = Callable[[str], int]
@@ -53,6 +57,7 @@ class NameTable:
         self.ids: dict[bytes, int] = {}
         self.max_names = max_names
         self.max_name_bytes = max_name_bytes
+        self._plain_bytes = min(MAX_NODE_BYTES, max_name_bytes)
         self._judge = judge
         self._metrics: list[bytes] = [b""] * FIRST_ID
         #: Metrics that were never seen under their canonical name, only under another raw one.
@@ -76,12 +81,16 @@ class NameTable:
             return known
         if len(self.ids) >= self.max_names:
             return FULL
-        try:
-            name = raw.decode()
-            verdict = self._judge(name)
-            metric = b"" if verdict else canonical(name, self.max_name_bytes).encode()
-        except (UnicodeDecodeError, MetricError):
-            verdict = INVALID
+        verdict = 0
+        if self._judge is let_all_pass and len(raw) <= self._plain_bytes and _PLAIN(raw):
+            metric = raw
+        else:
+            try:
+                name = raw.decode()
+                verdict = self._judge(name)
+                metric = b"" if verdict else canonical(name, self.max_name_bytes).encode()
+            except (UnicodeDecodeError, MetricError):
+                verdict = INVALID
         if verdict:
             # A refused name is remembered in a cut-off form only if it is short: refusals may not eat the memory.
             if len(raw) <= 256:

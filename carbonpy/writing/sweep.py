@@ -32,7 +32,7 @@ from carbonpy.whisper.errors import FileAlreadyExists, WhisperException
 from carbonpy.whisper.layout import HEADER_READ
 from carbonpy.writing.order import in_chunks, visiting_order
 from carbonpy.writing.ring_writes import RingWrites, plain_metrics
-from carbonpy.writing.table import FileTable, Layout, Window, window
+from carbonpy.writing.table import FileTable, Layout, OpenSlots, Window, window
 
 #: Files open at once, and points written at once.  The numpy work of a block costs about 0.4 ms
 #: whatever its size, so a block should not be small; its arrays should not be large either.
@@ -133,8 +133,7 @@ class Sweeper:
 
     def learn(self, identities: Sequence[int], metrics: Sequence[str]) -> None:
         """The canonical names of metrics that sweeps will bring."""
-        for identity, metric in zip(identities, metrics):
-            self.table.learn(identity, metric)
+        self.table.learn(identities, metrics)
 
     def sweep(
         self,
@@ -214,6 +213,9 @@ class _Block:
         self._fds: list[int] = []
         self._layouts: list[int] = []
         self._new: dict[int, NewFile] = {}
+        #: Files met just now, with their base in the finest archive; known files that somebody else wrote to.
+        self._met: dict[int, int] = {}
+        self._touched: list[int] = []
         self._failed: dict[int, OSError] = {}
 
     def write(self, timestamps: np.ndarray, values: np.ndarray) -> None:
@@ -225,6 +227,10 @@ class _Block:
             for layout in set(self._layouts) - {-1}:
                 chosen = [number for number, one in enumerate(self._layouts) if one == layout]
                 self._write_layout(self._table.layouts[layout], chosen, timestamps, values, now)
+        except BaseException:
+            for identity in self._identities:
+                self._table.forget(identity)
+            raise
         finally:
             self._close_all(window(begun, time.time_ns()))
 
@@ -265,7 +271,7 @@ class _Block:
                         fds.append(fd)
                         found.append(known)
                         continue
-                known = self._check(identity, fd, path)
+                known = self._check(number, identity, fd, path)
             except FileNotFoundError:
                 fd, known = self._make(number, identity, path)
             except WhisperException as error:
@@ -281,7 +287,7 @@ class _Block:
             if known >= len(sizes):
                 sizes = [layout.size for layout in table.layouts]
 
-    def _check(self, identity: int, fd: int, path: str) -> int:
+    def _check(self, number: int, identity: int, fd: int, path: str) -> int:
         """The layout of an open file, which is compared or met now.  Raises WhisperException if it is damaged."""
         table = self._table
         if self._sweeper.settings.lock:
@@ -296,17 +302,17 @@ class _Block:
             and data.startswith(table.layouts[known].header_bytes)
         ):
             # Somebody else wrote to it; what stays right is where its slots are.
-            table.open_slots.forget(identity)
+            self._touched.append(number)
             return known
         length = 16 + 12 * int.from_bytes(data[12:16], "big")
         found = table.layout_of(data[:length], path)
         layout = table.layouts[found]
         if status.st_size < layout.size:
             raise WhisperException(f"the file has {status.st_size} bytes where its header wants {layout.size}")
-        table.meet(identity, found, status.st_ino)
+        table.layout[identity] = found
+        table.inode[identity] = status.st_ino
         at = layout.offsets[0]
-        if at + 4 <= len(data):
-            table.bases[0][identity] = int.from_bytes(data[at : at + 4], "big")
+        self._met[number] = int.from_bytes(data[at : at + 4], "big") if at + 4 <= len(data) else 0
         return found
 
     def _make(self, number: int, identity: int, path: str) -> tuple[int, int]:
@@ -332,7 +338,7 @@ class _Block:
             self._error(number, error)
             return -1, -1
         sweeper.creates_left -= 1
-        self._table.meet(identity, index, 0, new=True)
+        self._table.layout[identity] = index
         self._new[number] = new
         return new.fd, index
 
@@ -365,8 +371,8 @@ class _Block:
         bases = [self._table.bases[level][identities] for level in range(len(layout.steps))]
         open_slots = self._table.open_slots.of(identities)
         new = np.zeros(len(chosen), bool)
-        if self._new:
-            new[:] = [number in self._new for number in chosen]
+        if self._new or self._met or self._touched:
+            self._start_anew(chosen, bases, open_slots, new)
 
         def on_error(number: int, error: OSError) -> None:
             self._failed[chosen[number]] = error
@@ -387,6 +393,19 @@ class _Block:
         for level, base in enumerate(bases):
             self._table.bases[level][identities] = base
         self._table.open_slots.put(identities, open_slots)
+
+    def _start_anew(self, chosen: list[int], bases: list[np.ndarray], open_slots: OpenSlots, new: np.ndarray) -> None:
+        """Forget what the columns say of files that were made or met now, or changed by others."""
+        made = [row for row, number in enumerate(chosen) if number in self._new]
+        met = [row for row, number in enumerate(chosen) if number in self._met]
+        touched = set(self._touched)
+        for base in bases:
+            base[made + met] = 0
+        bases[0][met] = [self._met[chosen[row]] for row in met]
+        open_slots.forget(made, 0)
+        open_slots.forget(met)
+        open_slots.forget([row for row, number in enumerate(chosen) if number in touched])
+        new[made] = True
 
     def _write_slowly(
         self,

@@ -12,6 +12,7 @@ right whatever is written to the ring, since a ring's slots keep their places.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -68,11 +69,10 @@ class OpenSlots:
         for name, column in vars(self).items():
             column[rows] = getattr(part, name)
 
-    def forget(self, row: int, newest: int = UNKNOWN) -> None:
-        """Nothing is known of `row`, or (newest = 0) that its file has no points."""
-        self.slot[row] = self.count[row] = 0
-        self.value[row] = self.lost[row] = 0.0
-        self.newest[row] = newest
+    def forget(self, rows: int | Sequence[int], newest: int = UNKNOWN) -> None:
+        """Nothing is known of these rows, or (newest = 0) that their files have no points."""
+        self.slot[rows] = 0
+        self.newest[rows] = newest
 
 
 #: Nanoseconds: the kernel stamps files with a clock that is up to some milliseconds behind.
@@ -103,22 +103,22 @@ class FileTable:
         #: bases[k][id]: timestamp in the first slot of archive k, 0 for not known.
         self.bases: list[np.ndarray] = [np.zeros(0, np.int64) for _ in range(_ARCHIVES)]
 
-    def learn(self, identity: int, metric: str) -> None:
-        """Metric `identity` is called `metric`."""
-        missing = identity + 1 - len(self.metrics)
+    def learn(self, identities: Sequence[int], metrics: Sequence[str]) -> None:
+        """The metrics with these ids are called so."""
+        known = self.metrics
+        missing = max(identities, default=-1) + 1 - len(known)
         if missing > 0:
-            self.metrics += [""] * missing
+            known += [""] * missing
             self.layout += [-1] * missing
             self.inode.extend([0] * missing)
             self.window += [NEVER] * missing
-        if len(self.bases[0]) < len(self.metrics):
-            room = max(1024, len(self.metrics) * 5 // 4)
+        if len(self.bases[0]) < len(known):
+            room = max(1024, len(known) * 5 // 4)
             for number, bases in enumerate(self.bases):
                 self.bases[number] = np.concatenate((bases, np.zeros(room - len(bases), np.int64)))
             self.open_slots.grow(room)
-        if self.metrics[identity] != metric:
-            self.metrics[identity] = metric
-            self.layout[identity] = -1
+        for identity, metric in zip(identities, metrics):
+            known[identity] = metric
 
     def forget(self, identity: int) -> None:
         """The file of `identity` is not what it was: meet it anew at the next visit."""
@@ -136,11 +136,3 @@ class FileTable:
             while len(self.bases) < len(header.archives):
                 self.bases.append(np.zeros(len(self.bases[0]), np.int64))
         return index
-
-    def meet(self, identity: int, layout: int, inode: int, new: bool = False) -> None:
-        """Remember the file of `identity`; unless it is `new`, nothing is known of its points yet."""
-        self.layout[identity] = layout
-        self.inode[identity] = inode
-        for bases in self.bases[: len(self.layouts[layout].steps)]:
-            bases[identity] = 0
-        self.open_slots.forget(identity, 0 if new else OpenSlots.UNKNOWN)
