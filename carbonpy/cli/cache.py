@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from carbonpy.cli.pidfile import PidFile, is_alive
-from carbonpy.cli.process import Starter, become, detach
+from carbonpy.cli.process import Starter, become, detach, make_directories
 from carbonpy.errors import CarbonError
 
 if TYPE_CHECKING:
@@ -132,18 +132,20 @@ def _run(
     """Be the daemon: pidfile, user, log, and then the work until it is told to stop."""
     from carbonpy.net.logs import TextLog, start_logging
 
+    cache = settings.cache
+    if cache.user:
+        places = [cache.storage_dir, cache.local_data_dir, cache.journal_dir, cache.log_dir, cache.pid_dir]
+        make_directories(cache.user, [*places, os.path.dirname(cache.catalog_file)])
     pidfile.write()
     try:
-        if settings.cache.user:
-            places = (getattr(settings.cache, name) for name in ("storage_dir", "local_data_dir", "log_dir"))
-            warning = become(settings.cache.user, places)
-            if warning:
-                _warn(warning)
+        warning = become(cache.user) if cache.user else None
+        if warning:
+            _warn(warning)
         to_files = (options.daemon or options.logdir) and not options.logfile
         log = TextLog(
-            directory=settings.cache.log_dir if to_files else None,
+            directory=cache.log_dir if to_files else None,
             path=options.logfile,
-            daily=settings.cache.enable_logrotation,
+            daily=cache.enable_logrotation,
             debug=options.debug,
         )
         start_logging(log, capture_output=options.daemon)

@@ -75,37 +75,47 @@ def detach(wait_until_ready: Callable[[int], int]) -> Starter:
     return Starter(writing)
 
 
-def become(user: str, directories: Iterable[str]) -> str | None:
-    """Run as `user` from now on; missing `directories` are made first and given to that user.
+def _entry(user: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(user)
+    except KeyError:
+        raise ConfigError(f"USER = {user}: there is no such user; create it or remove the setting") from None
+
+
+def make_directories(user: str, directories: Iterable[str]) -> None:
+    """As root: make the `directories` that are missing and give them to `user`; as anybody else nothing.
+
+    Raises ConfigError for an unknown user, CarbonError when a directory cannot be made.
+    """
+    entry = _entry(user)
+    if os.geteuid() != 0:
+        return
+    for directory in directories:
+        missing = []
+        path = os.path.abspath(directory)
+        while not os.path.exists(path):
+            missing.append(path)
+            path = os.path.dirname(path)
+        for path in reversed(missing):
+            try:
+                os.mkdir(path)
+                os.chown(path, entry.pw_uid, entry.pw_gid)
+            except OSError as error:
+                raise CarbonError(f"{path}: cannot make the directory: {error.strerror}") from error
+
+
+def become(user: str) -> str | None:
+    """Run as `user` from now on.
 
     Returns a warning when this process may not change its user.  Raises ConfigError for an unknown one.
     """
-    try:
-        entry = pwd.getpwnam(user)
-    except KeyError:
-        raise ConfigError(f"USER = {user}: there is no such user; create it or remove the setting") from None
+    entry = _entry(user)
     if entry.pw_uid == os.geteuid():
         return None
     if os.geteuid() != 0:
-        return f"USER = {user}: only root can become another user; running as process owner {os.geteuid()}"
-    for directory in directories:
-        _make_for(directory, entry.pw_uid, entry.pw_gid)
+        return f"USER = {user}: only root can become another user; running as user id {os.geteuid()}"
     os.initgroups(user, entry.pw_gid)
     os.setgid(entry.pw_gid)
     os.setuid(entry.pw_uid)
     os.environ["HOME"] = entry.pw_dir
     return None
-
-
-def _make_for(directory: str, uid: int, gid: int) -> None:
-    missing = []
-    path = os.path.abspath(directory)
-    while not os.path.isdir(path):
-        missing.append(path)
-        path = os.path.dirname(path)
-    try:
-        for path in reversed(missing):
-            os.mkdir(path)
-            os.chown(path, uid, gid)
-    except OSError as error:
-        raise CarbonError(f"{path}: cannot make the directory: {error.strerror}") from error
