@@ -7,6 +7,7 @@ these differences, all of them texts that are wrong or refused there:
 * ``m`` alone means minutes (refused there; ``min`` and ``mon`` stay what they are);
 * offsets can be chained with both signs, ``now-1d+2h`` (refused there);
 * ISO 8601 dates and times, ``2024-03-01`` and ``2024-03-01T10:00:00Z`` (refused there);
+* a minute of one digit may stand before a day, ``7:3 today`` (refused there);
 * a month name takes one day of one or two digits, so ``mar 5 2024`` is refused (there it is the 24th).
 
 Grammar, after blanks, ``_`` and ``,`` are dropped and all is lower case::

@@ -25,7 +25,7 @@ class Limits(NamedTuple):
     #: A render of at most so many literal targets is fetched at once in the reactor's thread ...
     direct_targets: int = 4
     #: ... and written there too if it has at most so many points.
-    direct_points: int = 5_000
+    direct_points: int = 12_000
 
 
 DEFAULT_LIMITS = Limits()
