@@ -69,11 +69,14 @@ class Intake:
         """
         text = texts[0][0] if len(texts) == 1 else b"".join([text for text, _ in texts])
         points = line.parse(text)
-        if points is not None and self._points(points, droppable):
+        if points is not None:
+            self.points(*points, droppable=droppable)
             return
         for text, sender in texts:
-            points = line.parse(text)
-            if points is None or not self._points(points, droppable):
+            points = line.parse(text) if len(texts) > 1 else None
+            if points is not None:
+                self.points(*points, droppable=droppable)
+            else:
                 self._line_by_line(text, sender, droppable)
 
     def _line_by_line(self, text: bytes, sender: str, droppable: bool) -> None:
@@ -99,39 +102,23 @@ class Intake:
         self.dropped.add(reason, count)
         self._complain(sender, what, why)
 
-    def _points(self, points: line.Points, droppable: bool) -> bool:
-        """Take points of the fast path; False (and nothing taken) if a new name needs the careful one.
-
-        A name with Unicode white space in it is three fields, not one, to carbon; `parse` only knows
-        the white space of ASCII.  Names are looked at when they are new, so this costs known ones nothing.
-        """
-        names = points.names
-        ids = list(map(self._names.ids.get, names))
-        if None in ids:
-            for name in names:
-                if name not in self._names.ids and not name.isascii():
-                    text = name.decode(errors="replace")
-                    if "\ufffd" in text or len(text.split()) != 1 or text.strip() != text:
-                        return False
-        self.points(names, points.timestamps, points.values, ids, droppable=droppable)
-        return True
-
     def points(
         self,
         names: Sequence[bytes],
         timestamps: np.ndarray,
         values: np.ndarray,
-        known: list[int | None] | None = None,
         *,
         droppable: bool = False,
     ) -> None:
         """Datapoints in parallel columns; timestamps int64 or float64, -1 (any in (-2, -1]) means now."""
         count = len(names)
+        if not count:
+            return
         self.received.add(count)
         if (droppable or not self.flow_control) and self._full():
             self.dropped.add("cache_full", count)
             return
-        ids = known if known is not None else list(map(self._names.ids.get, names))
+        ids: list[int | None] = list(map(self._names.ids.get, names))
         if None in ids:
             intern = self._names.intern
             ids = [intern(name) if known_id is None else known_id for name, known_id in zip(names, ids)]
@@ -159,7 +146,7 @@ class Intake:
             with np.errstate(invalid="ignore"):
                 usable = np.abs(times) < 2**62
                 times = np.where(usable, np.trunc(times), -9.0).astype(np.int64)
-        latest = 2**32 - 1 if self.max_future <= 0 else min(2**32 - 1, int(now + self.max_future))
+        latest = 2**32 - 1 if self.max_future <= 0 else int(min(2**32 - 1, now + self.max_future))
         if times.min() < 0 or times.max() > latest:
             times = np.where(times == -1, int(now), times)
             wrong = (times < 0) | (times > latest)

@@ -5,8 +5,9 @@ below FIRST_ID that says why the name is refused.  Two raw names with the same c
 the same id.  An id never changes its metric.  When the lists of allowed and denied names change,
 `judge_again` recomputes the mapping, not the datapoints.
 
-The table is bounded: at `max_names` new names get the verdict FULL and are not remembered, so a
-flood of random names costs time but no memory.
+The table is bounded: with `max_names` raw names of metrics new ones get the verdict FULL and are
+not remembered, so a flood of random names costs time but no memory.  Of refused names only some are
+remembered, and they take no place from others: junk that a list denies never fills the table.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ DENIED, NOT_ALLOWED, INVALID, FULL = 1, 2, 3, 4
 #: The first id of a metric; smaller numbers are verdicts.
 FIRST_ID = 16
 
+#: So many refused names are remembered; when there are more, all are forgotten and decided anew as they come.
+MAX_REFUSALS = 65536
 #: Names that are their own canonical form beyond doubt: printable ASCII, no tags, no slash, no empty node.
 _PLAIN = re.compile(rb"[^\x00-\x20./;~}\x7f-\xff]+(?:\.[^\x00-\x20./;~}\x7f-\xff]+)*\Z").match
 
@@ -60,6 +63,7 @@ class NameTable:
         self._plain_bytes = min(MAX_NODE_BYTES, max_name_bytes)
         self._judge = judge
         self._metrics: list[bytes] = [b""] * FIRST_ID
+        self._refused: list[bytes] = []
         #: Metrics that were never seen under their canonical name, only under another raw one.
         self._elsewhere: dict[bytes, int] = {}
         #: Called with the canonical name and id of every metric when it is first seen.
@@ -79,7 +83,7 @@ class NameTable:
         known = self.ids.get(raw)
         if known is not None:
             return known
-        if len(self.ids) >= self.max_names:
+        if len(self.ids) - len(self._refused) >= self.max_names:
             return FULL
         verdict = 0
         if self._judge is let_all_pass and len(raw) <= self._plain_bytes and _PLAIN(raw):
@@ -92,9 +96,7 @@ class NameTable:
             except (UnicodeDecodeError, MetricError):
                 verdict = INVALID
         if verdict:
-            # A refused name is remembered in a cut-off form only if it is short: refusals may not eat the memory.
-            if len(raw) <= 256:
-                self.ids[raw] = verdict
+            self._remember_refusal(raw, verdict)
             return verdict
         identity = self._look_up(metric)
         if identity is None:
@@ -108,6 +110,16 @@ class NameTable:
                 tell(identity, metric.decode())
         self.ids[raw] = identity
         return identity
+
+    def _remember_refusal(self, raw: bytes, verdict: int) -> None:
+        if len(raw) > 256:
+            return
+        if len(self._refused) >= MAX_REFUSALS:
+            for name in self._refused:
+                del self.ids[name]
+            self._refused.clear()
+        self._refused.append(raw)
+        self.ids[raw] = verdict
 
     def _look_up(self, metric: bytes) -> int | None:
         # `canonical` is idempotent, so a canonical name in `ids` maps to itself, unless a list refuses it.
@@ -140,6 +152,7 @@ class NameTable:
         raws = self.ids
         self._elsewhere = {metric: number for number, metric in enumerate(self._metrics) if number >= FIRST_ID}
         self.ids = {}
+        self._refused = []
         changed = 0
         for raw, before in raws.items():
             after = self.intern(raw)

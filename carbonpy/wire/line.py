@@ -7,7 +7,8 @@ white space, numbers as Python's ``float`` reads them.  What `parse` returns for
 
 `parse` is the hot path of the house.  It is certain of the shape before it trusts ``split``: every
 byte that could be white space is looked at once with numpy, and they must come in the order space,
-space, newline with something between them.
+space, newline with something between them.  Only a text beyond ASCII is looked at twice: it must be
+UTF-8, and the white space of Unicode, which separates fields as well, must not be in it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _SHAPE = np.frombuffer(b"  \n", np.uint8)
 class Points(NamedTuple):
     """Parallel columns of datapoints as they came, before any judgement.
 
-    `names`: raw names (UTF-8 bytes, not checked); `timestamps`: int64 or float64; `values`: float64.
+    `names`: raw names (UTF-8); `timestamps`: int64 or float64; `values`: float64.
     """
 
     names: list[bytes]
@@ -45,6 +46,8 @@ def parse(text: bytes) -> Points | None:
         return None
     if blanks[0] == 0 or (np.diff(blanks) == 1).any():
         return None
+    if not text.isascii() and not _is_plain(text, len(blanks)):
+        return None
     fields = text.split()
     try:
         values = np.fromiter(map(float, fields[1::3]), np.float64, count)
@@ -55,6 +58,15 @@ def parse(text: bytes) -> Points | None:
     except ValueError:
         return None
     return Points(fields[0::3], timestamps, values)
+
+
+def _is_plain(text: bytes, blanks: int) -> bool:
+    """Whether `text` is UTF-8 and has no white space but the `blanks` single bytes known."""
+    try:
+        characters = text.decode()
+    except UnicodeDecodeError:
+        return False
+    return len("".join(characters.split())) == len(characters) - blanks
 
 
 def parse_line(line: bytes) -> tuple[bytes, float, float] | None:
@@ -82,8 +94,8 @@ def format_lines(points: list[tuple[str, float, float]]) -> bytes:
     """Lines for (name, timestamp, value) triples; values keep every digit, whole timestamps have no fraction."""
     lines = []
     for name, timestamp, value in points:
-        when = int(timestamp) if timestamp == int(timestamp) else timestamp
-        lines.append(f"{name} {value!r} {when}\n")
+        when = int(timestamp) if float(timestamp).is_integer() else float(timestamp)
+        lines.append(f"{name} {float(value)!r} {when}\n")  # a float of numpy shows itself otherwise
     return "".join(lines).encode()
 
 
@@ -118,7 +130,21 @@ class LineSplitter:
             text = self._rest + text
         self._rest = b""
         self._keep(data[end:])
-        return text
+        return text if len(text) <= self.max_length else self._without_overlong(text)
+
+    def _without_overlong(self, text: bytes) -> bytes:
+        # Steps from newline to newline, as far as `max_length` reaches: a few steps for a large text.
+        kept = []
+        start = first = 0
+        while len(text) - start > self.max_length:
+            newline = text.rfind(b"\n", start, start + self.max_length + 1)
+            if newline < 0:
+                self.overlong += 1
+                kept.append(text[first:start])
+                newline = text.index(b"\n", start)
+                first = newline + 1
+            start = newline + 1
+        return b"".join(kept) + text[first:] if kept else text
 
     def _keep(self, rest: bytes) -> None:
         if len(rest) > self.max_length:
