@@ -101,7 +101,7 @@ def test_what_was_taken_before_the_fsync_interval_outlives_kill_nine(
         load = NumberedLoad(daemon, pickled, epoch, first)
         load.start()
         seen: list[tuple[float, int]] = []
-        end = time.monotonic() + draw.uniform(0.6, 1.0)
+        end = time.monotonic() + draw.uniform(0.45, 0.75)
         while time.monotonic() < end:
             ledger = daemon.ledger()
             seen.append((time.monotonic(), ledger["received"] - ledger["recovered"]))
