@@ -1,7 +1,8 @@
 """Gathering: what many connections sent in a few milliseconds is taken in as one.
 
 The law: bytes and points are handed to the intake in the order in which they came, at the latest
-`interval` seconds after the first of them, at once when `size` bytes have come together.
+`interval` seconds after the first of them, at once when `size` bytes have come together.  Only lines
+that may be dropped (UDP) come after the others with which they were gathered.
 """
 
 from __future__ import annotations

@@ -5,8 +5,10 @@ The law.
 * A bad line or item costs itself.  A connection ends only when it cannot be kept: a pickle frame
   longer than the limit (nobody knows where the next one starts), an idle time-out, or its peer.
 * While the intake is paused no TCP sender is read and no connection accepted; nothing is dropped.
-* At the connection limit no listening port accepts until a connection ends.
-* The last line of a connection counts only if it ends with a newline: half a line is not a datapoint.
+* At the connection limit no listening port accepts until a connection ends; of several that arrive
+  at once, those beyond the limit are closed.
+* The last line of a connection or of a cut datagram counts only if it ends with a newline: half a line
+  is not a datapoint.
 """
 
 from __future__ import annotations
@@ -50,8 +52,8 @@ class Receivers:
     def __init__(self, intake: Intake, gatherer: Gatherer, limits: ReceiverLimits) -> None:
         self.intake = intake
         self.gatherer = gatherer
-        self.limits = limits
         self.paused = False
+        self._limits = limits
         self._connections: set[_Receiver] = set()
         self._ports: list[Port] = []
         self._accepting = True
@@ -59,6 +61,21 @@ class Receivers:
     def __len__(self) -> int:
         """How many senders are connected."""
         return len(self._connections)
+
+    @property
+    def limits(self) -> ReceiverLimits:
+        """The limits in force; new ones may be set at any time."""
+        return self._limits
+
+    @limits.setter
+    def limits(self, limits: ReceiverLimits) -> None:
+        self._limits = limits
+        self._accept_or_not()
+
+    @property
+    def full(self) -> bool:
+        """Whether there are as many connections as there may be."""
+        return len(self._connections) >= self._limits.connections
 
     def add_port(self, port: Any) -> None:
         """A listening TCP port, which stops accepting when it has to."""
@@ -77,6 +94,7 @@ class Receivers:
         if self.paused:
             self.paused = False
             for receiver in self._connections:
+                receiver.resetTimeout()  # the time for which nobody read was not the sender's
                 receiver.transport.resumeProducing()
             self._accept_or_not()
 
@@ -93,7 +111,7 @@ class Receivers:
         self._accept_or_not()
 
     def _accept_or_not(self) -> None:
-        accept = not self.paused and len(self._connections) < self.limits.connections
+        accept = not self.paused and not self.full
         if accept != self._accepting:
             self._accepting = accept
             for port in self._ports:
@@ -207,6 +225,12 @@ class PickleReceiver(_Receiver):
             intake.refuse("malformed", self.peer, b"", str(self._frames.broken))
             self.transport.abortConnection()
 
+    def connectionLost(self, reason: Any = None) -> None:
+        if self._frames.pending and self._frames.broken is None:
+            why = "the connection ended inside this pickle; close it when all is sent"
+            self.receivers.intake.refuse("malformed", self.peer, b"", why)
+        super().connectionLost(reason)
+
 
 class ReceiverFactory(Factory):
     """Makes receivers of one kind."""
@@ -217,8 +241,8 @@ class ReceiverFactory(Factory):
         self._receivers = receivers
         self._kind = kind
 
-    def buildProtocol(self, addr: IAddress) -> _Receiver:
-        return self._kind(self._receivers)
+    def buildProtocol(self, addr: IAddress) -> _Receiver | None:
+        return None if self._receivers.full else self._kind(self._receivers)
 
 
 class UdpReceiver(DatagramProtocol):
@@ -235,5 +259,12 @@ class UdpReceiver(DatagramProtocol):
             self.transport.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._buffer_bytes)
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        sender = f"{addr[0]}:{addr[1]}"
         text = datagram if datagram.endswith(b"\n") else datagram + b"\n"
-        self._receivers.gatherer.lines(text, f"{addr[0]}:{addr[1]}", droppable=True)
+        if len(datagram) >= self.transport.maxPacketSize and text is not datagram:
+            # The system has cut the datagram here: what is left of a time would still be a number.
+            text, _, rest = datagram.rpartition(b"\n")
+            text += b"\n"
+            why = f"the datagram is longer than {len(datagram)} bytes; send shorter ones"
+            self._receivers.intake.refuse("malformed", sender, rest, why)
+        self._receivers.gatherer.lines(text, sender, droppable=True)
