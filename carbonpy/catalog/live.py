@@ -10,17 +10,20 @@ from collections.abc import Iterator, Sequence
 
 from carbonpy.catalog.store import Catalog, Node
 
+#: Names added at a time; what SQLite is given for more would double the memory of the names.
+_AT_ONCE = 20_000
+
 
 class LiveCatalog:
     """A Catalog with a list of names to be added.  Safe from any thread; only `note` belongs on the reactor's."""
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
-        self._noted: list[str] = []
+        self._noted: list[bytes] = []
         self._lock = threading.Lock()
 
-    def note(self, metric: str) -> None:
-        """A metric was seen for the first time since the start."""
+    def note(self, metric: bytes) -> None:
+        """A metric (its canonical name in UTF-8) was seen for the first time since the start."""
         self._noted.append(metric)
 
     @property
@@ -32,11 +35,11 @@ class LiveCatalog:
         """Add what was noted.  Raises CatalogError, and then the names are still noted."""
         with self._lock:
             noted = self._noted
-            count = len(noted)
-            if count:
-                self.catalog.add(noted[:count])
+            while noted:
+                some = noted[:_AT_ONCE]
+                self.catalog.add([metric.decode() for metric in some])
                 # The reactor may have appended meanwhile: only what was added goes.
-                del noted[:count]
+                del noted[: len(some)]
 
     def find(self, pattern: str, leaves_only: bool = False) -> list[Node]:
         """See Catalog.find."""

@@ -49,12 +49,13 @@ from carbonpy.counters import CounterGroup
 from carbonpy.daemons.cataloguing import Cataloguing
 from carbonpy.daemons.figures import Figures
 from carbonpy.daemons.ledger import Ledger
+from carbonpy.daemons.memory import give_back
 from carbonpy.daemons.own_metrics import prefix_of
 from carbonpy.daemons.rules import Rules
 from carbonpy.errors import CarbonError, ConfigError, MetricError
 from carbonpy.ingest.intake import Intake
 from carbonpy.ingest.names import FIRST_ID, VERDICTS, NameTable
-from carbonpy.metric import canonical, encoded, is_tagged, relative_path
+from carbonpy.metric import canonical, encoded, relative_path
 from carbonpy.net.carbonlink import CarbonLinkFactory
 from carbonpy.net.gathering import Gatherer
 from carbonpy.net.receivers import LineReceiver, PickleReceiver, ReceiverFactory, ReceiverLimits, Receivers, UdpReceiver
@@ -176,11 +177,11 @@ class CacheDaemon:
 
     # ---- the data path
 
-    def _met(self, identity: int, metric: str) -> None:
+    def _met(self, identity: int, metric: bytes) -> None:
         """A metric is seen for the first time: the catalogue hears of it."""
         self.catalog.note(metric)
-        if is_tagged(metric):
-            self._encoded[encoded(metric)] = identity
+        if b";" in metric:
+            self._encoded[encoded(metric.decode())] = identity
 
     def _new_names(self, first: int) -> tuple[int, list[bytes]]:
         """For the journal: the names of all ids from `first` on."""
@@ -521,6 +522,7 @@ def run(settings: Settings, config_path: str | None, instance: str, overrides: d
     """
     from twisted.internet import reactor
 
+    give_back()
     sys.setswitchinterval(settings.cache.switch_interval)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

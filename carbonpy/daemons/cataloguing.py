@@ -51,7 +51,7 @@ class Cataloguing:
     def made(self, identity: int) -> None:
         """The file of a metric was made."""
         if identity < self._seen_before:
-            self._live.note(self._names.metric(identity))
+            self._live.note(self._names.metrics([identity])[0])
 
     def look_back(self) -> Any:
         """Call now and then: remember which ids are not new any more, and adopt if the catalogue is empty-handed."""

@@ -6,7 +6,10 @@ It reads parcels from standard input and answers on standard output:
     rules   texts of the rules files                    new rules for new files
     rate    updates_per_second
     forget  ids                                         their files were changed by the daemon
-    sweep   names of new ids, then runs; creates, held   -> done (an Outcome)
+    names   ids and their names                         before the first sweep that has them
+    sweep   creates, held                               a sweep begins
+    chunk   whole metrics: pieces of runs               any number of them
+    end                                                 -> done (an Outcome)
 
 The law: it lives no longer than its parent.  It ends when standard input does, and when the parent
 is gone in the middle of a sweep it stops at the next block, so that two generations of writers never
@@ -22,6 +25,8 @@ from typing import Any
 
 import numpy as np
 
+from carbonpy.columns import Columns
+from carbonpy.daemons.memory import give_back
 from carbonpy.rules.aggregation import AggregationBook
 from carbonpy.rules.schemas import SchemaBook
 from carbonpy.writing.headers import HeaderBook
@@ -38,9 +43,9 @@ def book_of(fields: dict[str, Any]) -> HeaderBook:
     )
 
 
-def runs_of(parcel: Parcel) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """The runs of a parcel ``sweep``: blobs 2.. are ids, timestamps, values, ids, timestamps, ..."""
-    blobs = parcel.blobs[2:]
+def columns_of(parcel: Parcel) -> list[Columns]:
+    """The columns of a parcel ``chunk``: its blobs are ids, timestamps, values, ids, timestamps, ..."""
+    blobs = parcel.blobs
     return [
         (np.frombuffer(ids, np.uint32), np.frombuffer(timestamps, np.uint32), np.frombuffer(values, np.float64))
         for ids, timestamps, values in zip(blobs[0::3], blobs[1::3], blobs[2::3])
@@ -48,9 +53,9 @@ def runs_of(parcel: Parcel) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
 
 
 def learn_names(sweeper: Sweeper, parcel: Parcel) -> None:
-    """Blob 0 of a parcel ``sweep``: names, a newline behind each; its ids are in the field ``new``."""
-    names = bytes(parcel.blobs[0]).decode().split("\n")[:-1]
-    sweeper.learn(parcel.fields["new"], names)
+    """A parcel ``names``: ids (uint32), and names with a newline behind each."""
+    names = bytes(parcel.blobs[1]).decode().split("\n")[:-1]
+    sweeper.learn(np.frombuffer(parcel.blobs[0], np.uint32).tolist(), names)
 
 
 class _Input:
@@ -81,19 +86,21 @@ def serve(input_fd: int, output_fd: int) -> None:
         return
     book = book_of(first.fields)
     sweeper = Sweeper(WriteSettings(**first.fields["settings"]), book.header)
+
+    def orphaned() -> bool:
+        return os.getppid() != parent
+
     while (parcel := receive(source.read)) is not None:
-        if parcel.kind == "sweep":
+        if parcel.kind == "chunk":
+            sweeper.take(columns_of(parcel), orphaned)
+        elif parcel.kind == "sweep":
+            sweeper.begin(parcel.fields["creates"], np.frombuffer(parcel.blobs[0], np.uint32))
+        elif parcel.kind == "names":
             learn_names(sweeper, parcel)
-            outcome = sweeper.sweep(
-                runs_of(parcel),
-                creates=parcel.fields["creates"],
-                held=np.frombuffer(parcel.blobs[1], np.uint32),
-                give_up=lambda: os.getppid() != parent,
-            )
-            if os.getppid() != parent:
+        elif parcel.kind == "end":
+            if orphaned():
                 return
-            del parcel
-            for piece in pack_outcome(outcome):
+            for piece in pack_outcome(sweeper.finish()):
                 view = memoryview(piece)
                 while view:
                     view = view[os.write(output_fd, view) :]
@@ -112,6 +119,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    give_back()
     output = os.dup(1)
     os.dup2(2, 1)
     try:

@@ -66,8 +66,8 @@ class NameTable:
         self._refused: list[bytes] = []
         #: Metrics that were never seen under their canonical name, only under another raw one.
         self._elsewhere: dict[bytes, int] = {}
-        #: Called with the canonical name and id of every metric when it is first seen.
-        self.on_new: list[Callable[[int, str], None]] = []
+        #: Called with the id and the canonical name (UTF-8) of every metric when it is first seen.
+        self.on_new: list[Callable[[int, bytes], None]] = []
 
     def __len__(self) -> int:
         """How many metrics have an id."""
@@ -107,7 +107,7 @@ class NameTable:
                 self._elsewhere[metric] = identity
             self._metrics.append(metric)
             for tell in self.on_new:
-                tell(identity, metric.decode())
+                tell(identity, metric)
         self.ids[raw] = identity
         return identity
 

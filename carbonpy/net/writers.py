@@ -12,7 +12,7 @@ The law.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -28,15 +28,18 @@ from twisted.python.threadpool import ThreadPool
 
 from carbonpy.cache.cache import Cache, Loan
 from carbonpy.clock import TokenBucket
+from carbonpy.columns import EMPTY
 from carbonpy.counters import Counter, CounterGroup
 from carbonpy.errors import CarbonError
 from carbonpy.ingest.names import NameTable
 from carbonpy.writing.headers import HeaderBook
+from carbonpy.writing.order import in_chunks
 from carbonpy.writing.parcel import Blob, Parcel, ParcelBuffer, pack, unpack_outcome
 from carbonpy.writing.sweep import Outcome, Sweeper, WriteSettings
 
 log = Logger("console")
 _LONGEST_PAUSE = 60.0
+_NAMES_AT_ONCE = 10_000
 #: (file name, text) of storage-schemas.conf and storage-aggregation.conf; None: the built-in rules.
 RuleTexts = tuple[tuple[str, str] | None, tuple[str, str] | None]
 
@@ -79,19 +82,19 @@ class _Told:
         """The writer knows nothing."""
         self._told = np.zeros(0, bool)
 
-    def news(self, loan: Loan) -> tuple[list[int], list[bytes]]:
-        """Ids of the loan that the writer was not told yet, and their names; from now on it was."""
+    def news(self, loan: Loan) -> np.ndarray:
+        """Ids of the loan (uint32) that the writer was not told yet; from now on it was."""
         if len(self._told) < self._names.next_id:
             room = max(1024, self._names.next_id * 5 // 4)
             self._told = np.concatenate((self._told, np.zeros(room - len(self._told), bool)))
-        fresh: list[int] = []
+        fresh: list[np.ndarray] = []
         for run in loan.runs:
             ids = run.ids[~self._told[run.ids]]
             if len(ids):
                 new = np.unique(ids)
                 self._told[new] = True
-                fresh += new.tolist()
-        return fresh, self._names.metrics(fresh)
+                fresh.append(new)
+        return np.concatenate(fresh) if fresh else EMPTY[0]
 
 
 class ThreadWriter:
@@ -101,6 +104,7 @@ class ThreadWriter:
 
     def __init__(self, reactor: Any, names: NameTable, settings: WriteSettings, book: HeaderBook) -> None:
         self._reactor = reactor
+        self._names = names
         self._told = _Told(names)
         self._sweeper = Sweeper(settings, book.header)
         self._stopping = False
@@ -109,8 +113,8 @@ class ThreadWriter:
 
     def sweep(self, loan: Loan, creates: float) -> Deferred[Outcome]:
         """Write a loan in the writer's thread."""
-        new, names = self._told.news(loan)
-        return deferToThreadPool(self._reactor, self._pool, self._sweep, loan, creates, new, names)
+        new = self._told.news(loan).tolist()
+        return deferToThreadPool(self._reactor, self._pool, self._sweep, loan, creates, new, self._names.metrics(new))
 
     def _sweep(self, loan: Loan, creates: float, new: Sequence[int], names: Sequence[bytes]) -> Outcome:
         self._sweeper.learn(new, [name.decode() for name in names])
@@ -143,26 +147,22 @@ class ThreadWriter:
 
 
 class _Feed:
-    """Feeds pieces to a pipe as fast as it takes them, so that they are not copied into one large buffer."""
+    """Feeds pieces to a pipe as fast as it takes them, made one by one, so that no large buffer comes about."""
 
-    def __init__(self, pipe: Any, pieces: list[Blob]) -> None:
+    def __init__(self, pipe: Any, pieces: Iterator[Blob]) -> None:
         self._pipe = pipe
         self._pieces = pieces
-        self._pieces.reverse()
         pipe.registerProducer(self, False)
 
     def resumeProducing(self) -> None:
-        if self._pieces:
-            piece = self._pieces.pop()
+        for piece in self._pieces:
             if len(piece):
                 self._pipe.write(bytes(piece))
-            else:
-                self.resumeProducing()
-        else:
-            self._pipe.unregisterProducer()
+                return
+        self._pipe.unregisterProducer()
 
     def stopProducing(self) -> None:
-        self._pieces.clear()
+        self._pieces = iter(())
 
 
 class ProcessWriter(ProcessProtocol):
@@ -179,6 +179,7 @@ class ProcessWriter(ProcessProtocol):
     ) -> None:
         self._reactor = reactor
         self._number = number
+        self._names = names
         self._told = _Told(names)
         self._settings = settings
         self._texts = texts
@@ -187,6 +188,7 @@ class ProcessWriter(ProcessProtocol):
         self._waiting: Deferred[Outcome] | None = None
         self._stopped: Deferred[None] | None = None
         self._pause = 0.1
+        self._sweeps = 0
         self.restarts = Counter()
         self.pid: int | None = None
         self._start()
@@ -214,12 +216,21 @@ class ProcessWriter(ProcessProtocol):
         if self.pid is None:
             self._fail()
             return waiting
-        new, names = self._told.news(loan)
-        blobs: list[Blob] = [b"".join([name + b"\n" for name in names]), loan.held.tobytes()]
-        for run in loan.runs:
-            blobs += [column.data.cast("B") for column in run.columns]
-        _Feed(self.transport.pipes[0], pack("sweep", {"new": new, "creates": creates}, blobs))
+        _Feed(self.transport.pipes[0], self._parcels(loan, creates))
         return waiting
+
+    def _parcels(self, loan: Loan, creates: float) -> Iterator[Blob]:
+        """What a sweep sends.  The loan is cut into chunks here, so that the process never holds all of it."""
+        new = self._told.news(loan)
+        for start in range(0, len(new), _NAMES_AT_ONCE):
+            some = new[start : start + _NAMES_AT_ONCE]
+            names = b"".join([name + b"\n" for name in self._names.metrics(some.tolist())])
+            yield from pack("names", {}, [some.tobytes(), names])
+        yield from pack("sweep", {"creates": creates}, [loan.held.tobytes()])
+        self._sweeps += 1
+        for chunk in in_chunks([run.columns for run in loan.runs], self._settings.strategy, self._sweeps):
+            yield from pack("chunk", {}, [column.data.cast("B") for columns in chunk for column in columns])
+        yield from pack("end", {})
 
     def set_rules(self, texts: RuleTexts, book: HeaderBook) -> None:
         """New rules for new files."""

@@ -13,7 +13,7 @@ import numpy as np
 from carbonpy.columns import Columns, firsts
 
 #: Points that are merged and written at a time: sorting all of a large sweep at once would double its memory.
-CHUNK_POINTS = 131072
+CHUNK_POINTS = 65536
 #: sorted, max, bucketmax: most points first.  timesorted: oldest point first.  naive: as they came
 #: (by id).  random: any.
 STRATEGIES = ("sorted", "max", "bucketmax", "timesorted", "naive", "random")

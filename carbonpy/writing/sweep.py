@@ -118,6 +118,8 @@ class Sweeper:
         self.held: set[int] = set()
         self.deferred: list[int] = []
         self.made_ids: list[int] = []
+        self._outcome = Outcome()
+        self._all_deferred: list[int] = []
         self.table = FileTable()
         self.set_rate(settings.updates_per_second)
 
@@ -143,21 +145,33 @@ class Sweeper:
         held: np.ndarray | None = None,
         give_up: Callable[[], bool] = lambda: False,
     ) -> Outcome:
-        """Write sorted runs given in order of arrival.
+        """Write sorted runs given in order of arrival, in chunks of whole metrics.  See `begin` and `take`."""
+        self.begin(creates, held)
+        for chunk in in_chunks(parts, self.settings.strategy, self.made):
+            self.take(chunk, give_up)
+        return self.finish()
 
-        At most `creates` files are made, none for the ids in `held`.  `give_up` is asked between
-        blocks; when it says so the rest is deferred.
-        """
-        outcome = Outcome()
+    def begin(self, creates: float = float("inf"), held: np.ndarray | None = None) -> None:
+        """A sweep starts: at most `creates` files are made, none for the ids in `held`."""
+        self._outcome = Outcome()
         self.creates_left = creates
         self.held = set(held.tolist()) if held is not None and len(held) else set()
-        deferred: list[int] = []
+        self._all_deferred = []
         self.made_ids = []
-        for chunk in in_chunks(parts, self.settings.strategy, self.made):
-            self.deferred = []
-            self._sweep_chunk(chunk, outcome, give_up)
-            deferred += self.deferred
-        outcome.deferred = np.array(sorted(deferred), np.uint32)
+
+    def take(self, chunk: Sequence[Columns], give_up: Callable[[], bool] = lambda: False) -> None:
+        """Write some whole metrics: pieces of sorted runs, in order of arrival.
+
+        `give_up` is asked between blocks; when it says so the rest is deferred.
+        """
+        self.deferred = []
+        self._sweep_chunk(chunk, self._outcome, give_up)
+        self._all_deferred += self.deferred
+
+    def finish(self) -> Outcome:
+        """The sweep is over: what became of it."""
+        outcome = self._outcome
+        outcome.deferred = np.array(sorted(self._all_deferred), np.uint32)
         outcome.made = np.array(self.made_ids, np.uint32)
         return outcome
 

