@@ -24,9 +24,14 @@ def prefix_of(prefix: str, host: str, instance: str) -> str:
 
 
 def cpu_seconds(children: Sequence[int]) -> float:
-    """CPU seconds of this process and of the living children given."""
-    own = resource.getrusage(resource.RUSAGE_SELF)
-    total = own.ru_utime + own.ru_stime
+    """CPU seconds of this process, of its children that have ended and of the living ones given.
+
+    With those that have ended, so that a writer that is replaced does not take its seconds away.
+    """
+    total = 0.0
+    for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
+        used = resource.getrusage(who)
+        total += used.ru_utime + used.ru_stime
     for pid in children:
         try:
             with open(f"/proc/{pid}/stat", "rb") as file:

@@ -67,16 +67,16 @@ def test_every_raw_name_gets_the_id_of_its_metric_or_its_verdict(
     some: list[bytes], denied: str | None, allowed: str | None
 ) -> None:
     table = NameTable(judge_by_lists(matcher(denied), matcher(allowed)))
-    met: list[tuple[int, str]] = []
+    met: list[tuple[int, bytes]] = []
     table.on_new.append(lambda number, metric: met.append((number, metric)))
     for raw in some + some:
         assert decided(table, raw) == expected(raw, denied, allowed)
     metrics = list(table)
     assert len(set(metrics)) == len(metrics) == len(table)
-    assert met == list(enumerate(metrics, FIRST_ID))
+    assert met == list(enumerate((metric.encode() for metric in metrics), FIRST_ID))
     assert table.next_id == FIRST_ID + len(metrics)
     assert table.metrics(number for number, _ in met) == [metric.encode() for metric in metrics]
-    for number, metric in met:
+    for number, metric in enumerate(metrics, FIRST_ID):
         assert table.id_of(metric) == number
 
 
