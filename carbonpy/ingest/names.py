@@ -155,7 +155,13 @@ class NameTable:
         self._refused = []
         changed = 0
         for raw, before in raws.items():
-            after = self.intern(raw)
-            changed += (after if after < FIRST_ID else 0) != (before if before < FIRST_ID else 0)
+            if before < FIRST_ID:
+                after = self.intern(raw)
+                changed += after != before
+            elif verdict := judge(raw.decode()):
+                self._remember_refusal(raw, verdict)
+                changed += 1
+            else:  # a name that was good keeps its id: its canonical form need not be found again
+                self.ids[raw] = before
         self._elsewhere = {m: number for m, number in self._elsewhere.items() if self.ids.get(m) != number}
         return changed

@@ -173,3 +173,12 @@ def test_an_unknown_metric_has_no_id(raw: bytes) -> None:
 
 def test_verdicts_lie_below_the_ids() -> None:
     assert len(VERDICTS) <= names_module.FIRST_ID
+
+
+def test_a_lowered_limit_takes_no_name_away() -> None:
+    table = NameTable(max_names=3)
+    known = [table.intern(raw) for raw in (b"a", b"b..c", b"d")]
+    table.max_names = 1
+    assert table.judge_again(let_all_pass) == 0
+    assert [table.intern(raw) for raw in (b"a", b"b..c", b"d")] == known
+    assert table.intern(b"e") == FULL
