@@ -8,7 +8,10 @@ The law.
   waiting run) or `give_back` (everything comes back, in its old place).
 * `cached` counts the points that are in the cache; whatever leaves it is returned by `append`,
   `seal` and `confirm` as numbers, so that the owner's ledger balances.
-* The journal segments of a run are forgotten when no run refers to them any more.
+* The journal segments of a run are forgotten when no run refers to them any more, in an order in
+  which a crash at any moment leaves no older value without the newer one that was written over it.
+* Waiting points are older than all others of their metric, and a loan has all of a metric's waiting
+  points or none.
 
 Metrics are divided into `shares`, one per writer: share = id mod shares.
 """
@@ -68,7 +71,13 @@ class Cache:
         self._tail_segments: set[int] = set()
         self._runs: list[list[Run]] = [[] for _ in range(shares)]
         self._loans: list[Loan | None] = [None] * shares
+        #: Of the metrics with waiting points, by share: those whose files have to be made, sorted; and the
+        #: id after the last one that had its turn.
+        self._missing: list[np.ndarray] = [EMPTY[0]] * shares
+        self._turn = [0] * shares
         self._references: dict[int, int] = {}
+        #: Segments without a holder that stay until the older ones may go.
+        self._free: set[int] = set()
         #: Points in the cache.  Safe to read from any thread.
         self.cached = 0
 
@@ -156,11 +165,21 @@ class Cache:
         for run in runs:
             for number in run.segments:
                 self._references[number] = self._references.get(number, 0) + 1
-        free = {number for number in numbers if not self._references.get(number)}
+        self._free |= {number for number in numbers if not self._references.get(number)}
+        if not self._free or self._journal is None:
+            return
+        # If a segment went before an older one, a crash would bring older values back and not the newer.
+        held = [run for run in self._all_runs() if run.segments and not run.waiting]
+        oldest = min((min(run.segments) for run in held), default=float("inf"))
+        free = {number for number in self._free if number < oldest}
+        self._free -= free
         for number in free:
             self._references.pop(number, None)
-        if free and self._journal is not None:
-            self._journal.forget(free)
+        self._journal.forget(free)
+
+    def _all_runs(self) -> list[Run]:
+        lent = [run for loan in self._loans if loan is not None for run in loan.runs]
+        return [run for runs in self._runs for run in runs] + lent
 
     def _drop(self, runs: Iterable[Run], kept: Iterable[Run]) -> None:
         """`runs` are gone, `kept` took their place: count the segments' holders anew."""
@@ -178,50 +197,53 @@ class Cache:
     def lend(self, share: int, *, creates: float = float("inf"), at_most: int | None = None) -> Loan | None:
         """Lend the sealed runs of a share to its writer; None if there is nothing to write or a loan is out.
 
-        Of the waiting points go those of at most `creates` metrics.  `at_most` bounds the points: the
-        oldest runs go first, and at least one goes.
+        Of the metrics that wait for their file go at most `creates`, in turn.  `at_most` bounds the
+        points that do not wait: the oldest runs go first, and at least one goes.
         """
         self.seal()
         if self._loans[share] is not None:
             return None
         self._merge_waiting(share)
-        chosen: list[Run] = []
-        left: list[Run] = []
+        waiting, fresh = _partition(self._runs[share])
+        chosen, left = self._split_waiting(waiting, share, creates)
+        held = np.unique(np.concatenate([run.ids for run in left])) if left else EMPTY[0]
         points = 0
+        for number, run in enumerate(fresh):
+            if at_most is not None and points and points + len(run.ids) > at_most:
+                left += fresh[number:]
+                break
+            points += len(run.ids)
+            chosen.append(run)
+        if not chosen:
+            return None
+        loan = Loan(share, chosen, held)
         with self._lock:
-            full = False
-            for run in self._runs[share]:
-                if run.waiting:
-                    if creates >= 1 and not full:
-                        part, rest = self._split_waiting(run, creates)
-                        creates -= len(np.unique(part.ids)) if creates != float("inf") else 0
-                        chosen.append(part)
-                        left += [rest] if len(rest.ids) else []
-                        if len(rest.ids):
-                            self._release((), [rest])
-                    else:
-                        left.append(run)
-                elif full or (at_most is not None and points and points + len(run.ids) > at_most):
-                    full = True
-                    left.append(run)
-                else:
-                    points += len(run.ids)
-                    chosen.append(run)
-            if not chosen:
-                return None
-            held = [run.ids for run in left if run.waiting]
-            loan = Loan(share, chosen, np.unique(np.concatenate(held)) if held else EMPTY[0])
             self._loans[share] = loan
             self._runs[share] = left
         return loan
 
-    @staticmethod
-    def _split_waiting(run: Run, metrics: float) -> tuple[Run, Run]:
-        identities = np.unique(run.ids)
-        if len(identities) <= metrics:
-            return run, run._replace(ids=EMPTY[0], timestamps=EMPTY[1], values=EMPTY[2])
-        chosen = identities[: int(metrics)]
-        return run.only(chosen), run.only(identities[int(metrics) :])
+    def _split_waiting(self, waiting: list[Run], share: int, creates: float) -> tuple[list[Run], list[Run]]:
+        """(runs to lend, runs to keep): metrics without a file beyond the first `creates` stay."""
+        missing = self._missing[share]
+        if len(missing) <= creates or not waiting:
+            return waiting, []
+        start = int(missing.searchsorted(self._turn[share]))
+        turn = np.roll(missing, -start)[: int(creates)]
+        if len(turn):
+            self._turn[share] = int(turn[-1]) + 1
+        stays = np.setdiff1d(missing, turn)
+        chosen, left = [], []
+        for run in waiting:
+            mask = np.isin(run.ids, stays)
+            if mask.all():
+                left.append(run)
+            elif not mask.any():
+                chosen.append(run)
+            else:
+                chosen.append(run.where(~mask))
+                left.append(run.where(mask))
+                self._release((), left[-1:])
+        return chosen, left
 
     def _merge_waiting(self, share: int) -> None:
         """Merge many runs of waiting points into one, in a segment of its own, so that old segments can go."""
@@ -229,63 +251,73 @@ class Cache:
         if len(waiting) <= _MOST_WAITING_RUNS:
             return
         columns = merge([run.columns for run in waiting])
-        merged = self._rejournalled(columns, frozenset().union(*(run.segments for run in waiting)))
+        merged = self._rewritten(columns, frozenset().union(*(run.segments for run in waiting)))
         replaced = sum(len(run.ids) for run in waiting) - len(columns[0])
-        self._drop(waiting, [merged])
         with self._lock:
             self._runs[share] = [merged, *(run for run in self._runs[share] if not run.waiting)]
             self.cached -= replaced
+        self._drop(waiting, [merged])
         if replaced:
             self._on_replaced(replaced)
 
-    def _rejournalled(self, columns: Columns, segments: frozenset[int]) -> Run:
-        """A waiting run in a fresh segment; in its old ones if the journal cannot be written just now."""
+    def _rewritten(self, columns: Columns, segments: frozenset[int]) -> Run:
+        """A waiting run in a segment of its own; in its old ones if the journal cannot be written just now."""
         if self._journal is not None and segments:
-            self.seal()
-            if self._journal.append(columns, self._new_names):
-                segments = frozenset({self._journal.rotate()})
-            elif number := self._journal.rotate():
-                segments |= {number}
+            number = self._journal.rewrite(columns, self._new_names, max(segments))
+            segments = frozenset({number}) if number else segments
         return Run(*columns, segments, True)
 
-    def confirm(self, loan: Loan, deferred: np.ndarray) -> int:
+    def confirm(self, loan: Loan, deferred: np.ndarray, missing: np.ndarray | None = None) -> int:
         """The loan is written, except the metrics in `deferred` (uint32 ids): their points wait.
 
-        How many points left the cache.
+        `missing`: those of them whose files have to be made (None: all).  How many points left the
+        cache.
         """
-        kept: list[Run] = []
-        if len(deferred):
-            parts = [run.only(deferred) for run in loan.runs]
-            fresh = [part for part, run in zip(parts, loan.runs) if not run.waiting and len(part.ids)]
-            kept = [part for part, run in zip(parts, loan.runs) if run.waiting and len(part.ids)]
-            if fresh:
-                columns = (
-                    concatenate([part.columns for part in fresh])
-                    if len(fresh) == 1
-                    else merge([part.columns for part in fresh])
-                )
-                replaced = sum(len(part.ids) for part in fresh) - len(columns[0])
-                kept.append(self._rejournalled(columns, frozenset().union(*(part.segments for part in fresh))))
-                if replaced:
-                    self.cached -= replaced
-                    self._on_replaced(replaced)
-            else:
-                replaced = 0
-        else:
-            replaced = 0
-        left = loan.points - replaced - sum(len(run.ids) for run in kept)
-        self._drop(loan.runs, kept)
+        share = loan.share
+        waiting, fresh = _partition(loan.runs)
+        kept = [part for run in waiting if len((part := run.only(deferred)).ids)] if len(deferred) else []
+        parts = [part for run in fresh if len((part := run.only(deferred)).ids)] if len(deferred) else []
+        replaced = 0
+        newly: list[Run] = []
+        if parts:
+            columns = merge([part.columns for part in parts])
+            replaced = sum(len(part.ids) for part in parts) - len(columns[0])
+            newly.append(self._rewritten(columns, frozenset().union(*(part.segments for part in parts))))
+        left = loan.points - replaced - sum(len(run.ids) for run in kept + newly)
+        self._strike(waiting, kept, deferred)
+        done = np.unique(np.concatenate([run.ids for run in waiting])) if waiting else EMPTY[0]
         with self._lock:
-            self._loans[loan.share] = None
-            self._runs[loan.share] = kept + self._runs[loan.share]
-            self.cached -= left
+            older, rest = _partition(self._runs[share])
+            self._loans[share] = None
+            self._runs[share] = kept + older + newly + rest
+            self._missing[share] = np.union1d(
+                np.setdiff1d(self._missing[share], done), deferred if missing is None else missing
+            )
+            self.cached -= left + replaced
+        self._drop(loan.runs, kept + newly)
+        if replaced:
+            self._on_replaced(replaced)
         return left
+
+    def _strike(self, lent: list[Run], kept: list[Run], deferred: np.ndarray) -> None:
+        """Tell the journal which waiting points were written, where their segments stay for other points.
+
+        Otherwise a crash much later would write them again over what came after them.
+        """
+        if self._journal is None:
+            return
+        staying = {number for run in kept for number in run.segments}
+        for run in lent:
+            for number in run.segments:
+                if number in staying or self._references[number] > 1:
+                    self._journal.strike(number, np.setdiff1d(run.ids, deferred))
 
     def give_back(self, loan: Loan) -> None:
         """The writer died: everything of the loan is as if it had never been lent."""
         with self._lock:
             self._loans[loan.share] = None
-            self._runs[loan.share] = loan.runs + self._runs[loan.share]
+            waiting, fresh = _partition(loan.runs + self._runs[loan.share])
+            self._runs[loan.share] = waiting + fresh
 
     # ---- looking
 
@@ -295,8 +327,8 @@ class Cache:
         with self._lock:
             tail = list(self._tail)
             loan = self._loans[share]
-            runs = (loan.runs if loan is not None else []) + self._runs[share]
-        parts = [part for run in runs if len((part := run.of(identity))[0])]
+            waiting, fresh = _partition((loan.runs if loan is not None else []) + self._runs[share])
+        parts = [part for run in waiting + fresh if len((part := run.of(identity))[0])]
         for ids, timestamps, values in tail:
             at = np.flatnonzero(ids == identity)
             if len(at):
@@ -324,8 +356,7 @@ class Cache:
     def metrics(self) -> int:
         """How many metrics have points in sealed runs or on loan (a figure for people, counted when asked)."""
         with self._lock:
-            runs = [run for runs in self._runs for run in runs]
-            runs += [run for loan in self._loans if loan is not None for run in loan.runs]
+            runs = self._all_runs()
             tail = list(self._tail)
         parts = [np.unique(run.ids) for run in runs] + [np.unique(ids) for ids, _, _ in tail]
         return len(np.unique(np.concatenate(parts))) if parts else 0
@@ -334,3 +365,8 @@ class Cache:
     def lent(self) -> int:
         """How many points are on loan."""
         return sum(loan.points for loan in self._loans if loan is not None)
+
+
+def _partition(runs: list[Run]) -> tuple[list[Run], list[Run]]:
+    """(waiting runs, the others), each in their order: the points of the former are older."""
+    return [run for run in runs if run.waiting], [run for run in runs if not run.waiting]

@@ -4,7 +4,7 @@ The format.  A journal directory holds for every life of the daemon (an *epoch*,
 grows) one file of names and any number of segments::
 
     names-<epoch>.cpj            the name of every id of this epoch, in the order of the ids
-    points-<epoch>-<number>.cpj  batches
+    points-<epoch>-<number>.cpj  batches; segments are replayed in the order of their numbers
 
 Each file is ``b"CPJ1"`` and then records::
 
@@ -12,123 +12,47 @@ Each file is ``b"CPJ1"`` and then records::
 
 little-endian.  Kind 1 (names): uint32 first id, then `count` names, each with a newline behind it,
 lz4 block.  Kind 2 (points): count x uint32 id, count x uint32 timestamp, count x float64 value, lz4
-block (both with the plain size in front, as lz4.block stores it).
+block (both with the plain size in front, as lz4.block stores it).  Kind 3 (struck): count x uint32
+id, whose points in the same file were written meanwhile.
 
 The law: what a reader gets from a file cut off at any byte is the records before the cut.  A record
 that was damaged in place is left out and counted; the records behind it are read.  Reading a
 segment twice gives the same points twice, and a point is idempotent, so replay is too.
+
+Replay has to end with the newest value of each point.  So ordinary segments bear multiples of a
+number, and points that older segments hold are written anew (`Journal.rewrite`) under a number
+between: before everything that came later.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import struct
-import zlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import lz4.block
 import numpy as np
 
+from carbonpy.cache.records import (
+    FIRST_ID,
+    NAMES,
+    POINTS,
+    STRUCK,
+    AppendFile,
+    OldNames,
+    batches,
+    count_points,
+    pack_record,
+    read_records,
+)
 from carbonpy.columns import Columns
 from carbonpy.counters import Counter
 from carbonpy.errors import JournalError
 
-MAGIC = b"CPJ1"
-_RECORD = struct.Struct("<IIBI")
-_FIRST_ID = struct.Struct("<I")
-_NAMES, _POINTS = 1, 2
 _FILE = re.compile(r"(names|points)-(\d+)(?:-(\d+))?\.cpj\Z")
-#: No record of ours is larger; a length beyond it is damage, not a reason to allocate memory.
-_MAX_BODY = 1 << 30
-
-
-def _record(kind: int, count: int, body: bytes) -> bytes:
-    check = zlib.crc32(body, zlib.crc32(struct.pack("<BI", kind, count)))
-    return _RECORD.pack(len(body), check, kind, count) + body
-
-
-class Record(NamedTuple):
-    """One record as read: kind, count, body still compressed."""
-
-    kind: int
-    count: int  # type: ignore[assignment]  # a record is no sequence to be searched
-    body: bytes
-
-
-def read_records(data: bytes) -> tuple[list[Record], int, bool]:
-    """(whole records, damaged records left out, whether the end was torn) of a journal file's bytes."""
-    records: list[Record] = []
-    damaged = 0
-    if not data.startswith(MAGIC):
-        return [], 0 if MAGIC.startswith(data) else 1, True
-    position = len(MAGIC)
-    while position < len(data):
-        if position + _RECORD.size > len(data):
-            return records, damaged, True
-        length, check, kind, count = _RECORD.unpack_from(data, position)
-        end = position + _RECORD.size + length
-        if length > _MAX_BODY or end > len(data):
-            return records, damaged, True
-        body = data[position + _RECORD.size : end]
-        if check == zlib.crc32(body, zlib.crc32(struct.pack("<BI", kind, count))):
-            records.append(Record(kind, count, body))
-        else:
-            damaged += 1
-        position = end
-    return records, damaged, False
-
-
-def _decode_points(record: Record) -> Columns:
-    data = lz4.block.decompress(record.body)
-    count = record.count
-    if len(data) != 16 * count:
-        raise ValueError("a record of points does not have the length its count says")
-    return (
-        np.frombuffer(data, "<u4", count).astype(np.uint32, copy=False),
-        np.frombuffer(data, "<u4", count, 4 * count).astype(np.uint32, copy=False),
-        np.frombuffer(data, "<f8", count, 8 * count).astype(np.float64, copy=False),
-    )
-
-
-class _File:
-    """One append-only journal file.  Remembers the last good length, so that a failed write leaves no half record."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        self.length = 0
-        self.dirty = True
-        try:
-            self.append(MAGIC)
-        except OSError:
-            self.close()
-            os.unlink(path)
-            raise
-
-    def append(self, data: bytes) -> None:
-        """Write `data` whole or not at all.  Raises OSError."""
-        view = memoryview(data)
-        try:
-            while view:
-                view = view[os.write(self._fd, view) :]
-        except OSError:
-            os.ftruncate(self._fd, self.length)
-            os.lseek(self._fd, self.length, os.SEEK_SET)
-            raise
-        self.length += len(data)
-        self.dirty = True
-
-    def sync(self) -> None:
-        if self._fd >= 0 and self.dirty:
-            self.dirty = False
-            os.fdatasync(self._fd)
-
-    def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+#: The numbers of ordinary segments are multiples of this.
+_GAP = 1000
 
 
 class Segment(NamedTuple):
@@ -143,9 +67,9 @@ class Segment(NamedTuple):
 class Journal:
     """Appends batches, rotates segments, forgets them when told.
 
-    `append`, `rotate` and `forget` belong to one thread (the reactor's); `sync` is safe from any
-    thread.  A full disk does not raise: the batch is counted in `unjournaled`, stays in the cache,
-    and the next batch tries again.
+    `sync` is safe from any thread; everything else belongs to one (the reactor's).  A full disk does
+    not raise: the batch is counted in `unjournaled`, stays in the cache, and the next batch tries
+    again.
     """
 
     def __init__(
@@ -162,19 +86,20 @@ class Journal:
             raise JournalError(f"{directory}: the journal directory cannot be used: {error}; set JOURNAL_DIR") from None
         found = [match for entry in entries if (match := _FILE.match(entry))]
         self._old_names = {int(match[2]): os.path.join(directory, match[0]) for match in found if match[1] == "names"}
+        #: (epoch, number, path) of the segments that were not replayed yet.
         self._old_points = sorted(
-            (int(m[2]), int(m[3]), os.path.join(directory, m[0])) for m in found if m[1] == "points"
+            (int(m[2]), int(m[3]), os.path.join(directory, m[0])) for m in found if m[1] == "points" and m[3]
         )
         self.epoch = 1 + max([0, *(int(match[2]) for match in found)])
-        self._names: _File | None = None
+        self._names: AppendFile | None = None
         self._names_written = 0
-        self._current: _File | None = None
+        self._current: AppendFile | None = None
         self._number = 0
-        self._unsynced: list[_File] = []
+        self._unsynced: list[AppendFile] = []
         #: Segment number -> path, for all segments that still hold unconfirmed points, old ones included.
         self._paths: dict[int, str] = {}
         self._epoch_of: dict[int, int] = {}
-        self._mapped = (0, np.zeros(1, np.uint32))
+        self._mapped: tuple[int, OldNames | None] = (0, None)
         self.unjournaled = Counter()
         self.damaged = Counter()
         self.bytes_written = Counter()
@@ -183,65 +108,57 @@ class Journal:
 
     def leftovers(self) -> list[Segment]:
         """The segments of earlier lives, oldest first, with the points that their records announce."""
-        segments = []
-        for epoch, number, path in self._old_points:
-            records, _, _ = read_records(_read(path))
-            segments.append(Segment(epoch, number, path, sum(r.count for r in records if r.kind == _POINTS)))
-        return segments
+        return [
+            Segment(epoch, number, path, count_points(read_records(_read(path))[0]))
+            for epoch, number, path in self._old_points
+        ]
 
     def replay(self, segment: Segment, intern: Callable[[bytes], int]) -> Iterator[tuple[int, Columns]]:
         """(segment number in this life, batch) for every batch of an old segment, ids by `intern`.
 
-        The segment stays on disk until `forget` is called with that number.  Points whose name is
-        lost (a damaged names file) are left out and counted as damaged.
+        The segment stays on disk until `forget` is called with that number; one that gives nothing is
+        forgotten at once.  Points whose name is lost (a damaged names file) are left out and counted
+        as damaged.
         """
-        self._number += 1
+        self._number += _GAP
         number = self._number
         self._paths[number] = segment.path
         self._epoch_of[number] = segment.epoch
-        mapping = self._mapping(segment.epoch, intern)
+        self._old_points = [old for old in self._old_points if old[2] != segment.path]
+        names = self._names_of(segment.epoch)
         records, damaged, _ = read_records(_read(segment.path))
         self.damaged.add(damaged)
-        for record in records:
-            if record.kind != _POINTS:
-                continue
-            try:
-                ids, timestamps, values = _decode_points(record)
-            except (ValueError, RuntimeError, lz4.block.LZ4BlockError):
+        if damaged and not records:
+            # Nothing in it is ours to read: perhaps a person can.
+            os.replace(segment.path, segment.path + ".damaged")
+            self._on_trouble(f"{segment.path}: not a journal segment any more; kept as {segment.path}.damaged")
+        given = False
+        for batch in batches(records):
+            if batch is None:
                 self.damaged.add(1)
                 continue
-            named = ids < len(mapping)
-            ids = mapping[np.where(named, ids, 0)]
-            known = named & (ids != 0)
+            ids, timestamps, values = batch
+            ids = names.intern(ids, intern)
+            known = ids != 0
             if not known.all():
                 self.damaged.add(int((~known).sum()))
                 ids, timestamps, values = ids[known], timestamps[known], values[known]
             if len(ids):
+                given = True
                 yield number, (ids, timestamps, values)
+        if not given:
+            self.forget({number})
 
-    def _mapping(self, epoch: int, intern: Callable[[bytes], int]) -> np.ndarray:
-        """Old id -> new id (or verdict) of an epoch; 0 where the name is not known.  Kept for one epoch at a time."""
-        if self._mapped[0] == epoch:
-            return self._mapped[1]
-        mapping = np.zeros(1, np.uint32)
-        path = self._old_names.get(epoch)
-        records, damaged, _ = read_records(_read(path)) if path else ([], 0, False)
-        self.damaged.add(damaged)
-        for record in records:
-            if record.kind != _NAMES:
-                continue
-            try:
-                body = lz4.block.decompress(record.body)
-            except lz4.block.LZ4BlockError:
-                self.damaged.add(1)
-                continue
-            (first,) = _FIRST_ID.unpack_from(body)
-            names = body[_FIRST_ID.size :].split(b"\n")[:-1]
-            if first + len(names) > len(mapping):
-                mapping = np.concatenate((mapping, np.zeros(first + len(names) - len(mapping), np.uint32)))
-            mapping[first : first + len(names)] = [intern(name) for name in names]
-        self._mapped = (epoch, mapping)
-        return mapping
+    def _names_of(self, epoch: int) -> OldNames:
+        """The names of an epoch.  Kept for one epoch at a time."""
+        mapped, names = self._mapped
+        if names is None or mapped != epoch:
+            path = self._old_names.get(epoch)
+            records, damaged, _ = read_records(_read(path)) if path else ([], 0, False)
+            self.damaged.add(damaged)
+            names = OldNames(records)
+            self._mapped = (epoch, names)
+        return names
 
     # ---- this life
 
@@ -251,22 +168,15 @@ class Journal:
         `new_names(n)` gives (first id, canonical names) of all ids from n on that the journal has not
         seen; they are written first, so that no batch is without its names.
         """
-        ids, timestamps, values = columns
         try:
             self._write_names(new_names)
             if self._current is None:
-                self._number += 1
-                path = os.path.join(self.directory, f"points-{self.epoch}-{self._number}.cpj")
-                self._current = _File(path)
-                self._paths[self._number] = path
-                self._epoch_of[self._number] = self.epoch
+                self._number += _GAP
+                self._current = self._segment(self._number)
                 self._unsynced.append(self._current)
-            body = b"".join((ids.tobytes(), timestamps.tobytes(), values.tobytes()))
-            record = _record(_POINTS, len(ids), lz4.block.compress(body))
-            self._current.append(record)
-            self.bytes_written.add(len(record))
+            self._put(self._current, columns)
         except OSError as error:
-            self.unjournaled.add(len(ids))
+            self.unjournaled.add(len(columns[0]))
             self._on_trouble(
                 f"{self.directory}: the journal cannot be written: {error}; points are held in memory only, "
                 "make room or mend the directory"
@@ -274,15 +184,68 @@ class Journal:
             return False
         return True
 
+    def _segment(self, number: int) -> AppendFile:
+        path = os.path.join(self.directory, f"points-{self.epoch}-{number}.cpj")
+        file = AppendFile(path)
+        self._paths[number] = path
+        self._epoch_of[number] = self.epoch
+        return file
+
+    def _put(self, file: AppendFile, columns: Columns) -> None:
+        body = b"".join([column.tobytes() for column in columns])
+        record = pack_record(POINTS, len(columns[0]), lz4.block.compress(body))
+        file.append(record)
+        self.bytes_written.add(len(record))
+
+    def rewrite(self, columns: Columns, new_names: Callable[[int], tuple[int, list[bytes]]], after: int) -> int:
+        """Write points of older segments once more, to be replayed right after segment `after`.
+
+        The number of the new segment; 0 if it cannot be written, and the points stay where they are.
+        """
+        number = next(free for free in range(after + 1, after + _GAP + 1) if free not in self._paths)
+        if number % _GAP == 0:
+            return 0
+        file = None
+        try:
+            self._write_names(new_names)
+            file = self._segment(number)
+            self._put(file, columns)
+            if self._syncs:
+                # The segments that hold the points now may be removed next.
+                file.sync()
+        except OSError as error:
+            self._on_trouble(f"{self.directory}: the journal cannot be written: {error}; older segments are kept")
+            self.forget({number})
+            return 0
+        finally:
+            if file is not None:
+                file.close()
+        return number
+
+    def strike(self, number: int, ids: np.ndarray) -> None:
+        """The points of `ids` in a segment that `rewrite` made are in their files, but the segment has to stay."""
+        path = self._paths.get(number)
+        if path is None or number % _GAP == 0:
+            return
+        record = pack_record(STRUCK, len(ids), ids.astype("<u4").tobytes())
+        try:
+            with open(path, "r+b", buffering=0) as file:
+                end = file.seek(0, os.SEEK_END)
+                if file.write(record) != len(record):
+                    file.truncate(end)
+        except OSError as error:
+            # At worst a restart writes these points again.
+            self._on_trouble(f"{path}: the journal cannot be written: {error}")
+
     def _write_names(self, new_names: Callable[[int], tuple[int, list[bytes]]]) -> None:
         first, names = new_names(self._names_written)
         if not names:
             return
         if self._names is None:
-            self._names = _File(os.path.join(self.directory, f"names-{self.epoch}.cpj"))
+            self._names = AppendFile(os.path.join(self.directory, f"names-{self.epoch}.cpj"))
             self._unsynced.append(self._names)
-        body = lz4.block.compress(_FIRST_ID.pack(first) + b"".join([name + b"\n" for name in names]))
-        self._names.append(_record(_NAMES, len(names), body))
+        body = lz4.block.compress(FIRST_ID.pack(first) + b"".join([name + b"\n" for name in names]))
+        self._names.append(pack_record(NAMES, len(names), body))
         self._names_written = first + len(names)
 
     def rotate(self) -> int:
@@ -296,27 +259,37 @@ class Journal:
         return self._number
 
     def forget(self, numbers: set[int]) -> None:
-        """Remove segments whose points are all in their files."""
-        for number in numbers:
+        """Remove segments whose points are all in their files, the oldest first."""
+        for number in sorted(numbers):
             path = self._paths.pop(number, None)
             if path is None:
                 continue
             epoch = self._epoch_of.pop(number)
             _unlink(path)
-            if epoch != self.epoch and epoch not in self._epoch_of.values() and epoch in self._old_names:
-                _unlink(self._old_names.pop(epoch))
+            if epoch != self.epoch:
+                self.forget_leftover_names()
 
     def forget_leftover_names(self) -> None:
-        """Remove names files of earlier lives that have no segment any more.  Call when all segments were replayed."""
-        for epoch in [epoch for epoch in self._old_names if epoch not in self._epoch_of.values()]:
+        """Remove names files of earlier lives that have no segment any more."""
+        needed = {*self._epoch_of.values(), *(epoch for epoch, _, _ in self._old_points)}
+        for epoch in self._old_names.keys() - needed:
             _unlink(self._old_names.pop(epoch))
 
     def sync(self) -> None:
-        """Make what was appended before this call survive a power failure.  Safe from any thread."""
+        """Make what was appended before this call survive a power failure.  Safe from any thread.
+
+        Raises OSError; the next call tries again.
+        """
         files, self._unsynced = self._unsynced, []
-        for file in files:
-            if os.path.exists(file.path):
-                file.sync()
+        while files:
+            file = files[-1]
+            try:
+                if os.path.exists(file.path):
+                    file.sync()
+            except OSError:
+                self._unsynced += files
+                raise
+            files.pop()
             if file is self._current or file is self._names:
                 self._unsynced.append(file)
             else:
@@ -347,6 +320,8 @@ def _read(path: str) -> bytes:
             return file.read()
     except FileNotFoundError:
         return b""
+    except OSError as error:
+        raise JournalError(f"{path}: cannot be read: {error}; mend it or move it away") from None
 
 
 def _unlink(path: str) -> None:

@@ -38,5 +38,8 @@ class Run(NamedTuple):
 
     def only(self, identities: np.ndarray) -> Run:
         """The part of this run whose ids are among `identities`."""
-        mask = np.isin(self.ids, identities)
+        return self.where(np.isin(self.ids, identities))
+
+    def where(self, mask: np.ndarray) -> Run:
+        """The points at which `mask` (bool) is true."""
         return self._replace(ids=self.ids[mask], timestamps=self.timestamps[mask], values=self.values[mask])
