@@ -353,13 +353,23 @@ class Cache:
         with self._lock:
             return sum(len(run.ids) for runs in self._runs for run in runs if run.waiting)
 
+    @property
+    def missing(self) -> int:
+        """How many metrics have points that wait for their file to be made."""
+        return sum(len(ids) for ids in self._missing)
+
     def metrics(self) -> int:
-        """How many metrics have points in sealed runs or on loan (a figure for people, counted when asked)."""
+        """How many metrics have points in the cache (a figure for people, counted when asked)."""
         with self._lock:
-            runs = self._all_runs()
-            tail = list(self._tail)
-        parts = [np.unique(run.ids) for run in runs] + [np.unique(ids) for ids, _, _ in tail]
-        return len(np.unique(np.concatenate(parts))) if parts else 0
+            columns = [run.ids for runs in self._runs for run in runs]
+            columns += [run.ids for loan in self._loans if loan is not None for run in loan.runs]
+            columns += [ids for ids, _, _ in self._tail]
+        if not columns:
+            return 0
+        seen = np.zeros(1 + max(int(ids.max()) for ids in columns if len(ids)), bool)
+        for ids in columns:
+            seen[ids] = True
+        return int(np.count_nonzero(seen))
 
     @property
     def lent(self) -> int:

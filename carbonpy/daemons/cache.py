@@ -93,9 +93,12 @@ class CacheDaemon:
         os.makedirs(cache.local_data_dir, exist_ok=True)
         self._lock_fd = _lock(cache.journal_dir) if cache.journal else None
 
+        host = cache.hostname or socket.gethostname()
+        self._own_prefix = prefix_of(cache.carbon_metric_prefix, host, settings.instance)
+
         # rules and names
         self._rules = Rules(settings)
-        self.names = NameTable(self._rules.judge(), cache.max_metrics, cache.max_name_length)
+        self.names = NameTable(self._rules.judge(self._own_prefix), cache.max_metrics, cache.max_name_length)
         self._encoded: dict[str, int] = {}
         self.catalog = LiveCatalog(Catalog(cache.catalog_file))
         self.cataloguing = Cataloguing(self.catalog, self.names, cache.local_data_dir)
@@ -166,8 +169,7 @@ class CacheDaemon:
             schema_for=lambda metric: self._rules.book.rule(metric),
             hash_only=cache.tag_hash_filenames,
         )
-        host = cache.hostname or socket.gethostname()
-        self.figures = Figures(self, prefix_of(cache.carbon_metric_prefix, host, settings.instance))
+        self.figures = Figures(self, self._own_prefix)
         self._ports: list[Any] = []
         self._loops: list[LoopingCall] = []
 
@@ -280,7 +282,7 @@ class CacheDaemon:
             self._ports.append(listen(web.http_port, site, backlog=1024, interface=web.http_interface))
         for port in self._ports:
             where = port.getHost()
-            listener_log.info("listening on {where}", where=where)
+            listener_log.info("listening on {type} {host}:{port}", type=where.type, host=where.host, port=where.port)
         self._every(_RULES_INTERVAL, self.reload_rules)
         self._every(0.5, self.cataloguing.feed)
         self._every(60.0, self.cataloguing.look_back)
@@ -384,7 +386,7 @@ class CacheDaemon:
         if self._rules.poll_books():
             self.writers.set_rules(self._rules.texts(), self._rules.book)
         if self._rules.poll_lists():
-            changed = self.names.judge_again(self._rules.judge())
+            changed = self.names.judge_again(self._rules.judge(self._own_prefix))
             log.info("the lists of names have changed; {changed} known names are judged otherwise", changed=changed)
 
     def reload(self) -> None:
@@ -420,7 +422,7 @@ class CacheDaemon:
             self.writers.set_rate(cache.max_updates_per_second)
         if cache.use_whitelist != old.cache.use_whitelist:
             self._rules.use_lists = cache.use_whitelist
-            self.names.judge_again(self._rules.judge())
+            self.names.judge_again(self._rules.judge(self._own_prefix))
         self._room()
 
     # ---- stopping

@@ -6,11 +6,10 @@ The law: rules change only in `poll_books` and `poll_lists`, and only to somethi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from twisted.logger import Logger
 
-from carbonpy.ingest.names import judge_by_lists, let_all_pass
+from carbonpy.ingest.names import Judge, judge_by_lists, let_all_pass
 from carbonpy.net.writers import RuleTexts
 from carbonpy.rules.aggregation import AggregationBook
 from carbonpy.rules.filters import FilterBook
@@ -71,9 +70,13 @@ class Rules:
         allowed, denied = self._allowed.poll(), self._denied.poll()
         return self.use_lists and not (allowed is None and denied is None)
 
-    def judge(self) -> Callable[[str], int]:
-        """The verdict on new names.  An empty whitelist lets everything pass, as in carbon."""
+    def judge(self, own: str) -> Judge:
+        """The verdict on new names.  An empty whitelist lets everything pass, as in carbon.
+
+        Names that begin with `own`, the daemon's own metrics, pass in any case, also as in carbon.
+        """
         if not self.use_lists:
             return let_all_pass
         denied, allowed = self._denied.value, self._allowed.value
-        return judge_by_lists(denied.matches if denied else None, allowed.matches if allowed else None)
+        judge = judge_by_lists(denied.matches if denied else None, allowed.matches if allowed else None)
+        return lambda name: 0 if name.startswith(own) else judge(name)

@@ -21,19 +21,19 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import ProcessProtocol
-from twisted.internet.threads import deferToThreadPool
+from twisted.internet.threads import deferToThread, deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from carbonpy.cache.cache import Cache, Loan
 from carbonpy.clock import TokenBucket
-from carbonpy.columns import EMPTY
+from carbonpy.columns import EMPTY, Columns
 from carbonpy.counters import Counter, CounterGroup
 from carbonpy.errors import CarbonError
 from carbonpy.ingest.names import NameTable
 from carbonpy.writing.headers import HeaderBook
-from carbonpy.writing.order import in_chunks
+from carbonpy.writing.order import CHUNK_POINTS, in_chunks
 from carbonpy.writing.parcel import Blob, Parcel, ParcelBuffer, pack, unpack_outcome
 from carbonpy.writing.sweep import Outcome, Sweeper, WriteSettings
 
@@ -216,10 +216,23 @@ class ProcessWriter(ProcessProtocol):
         if self.pid is None:
             self._fail()
             return waiting
-        _Feed(self.transport.pipes[0], self._parcels(loan, creates))
+        self._sweeps += 1
+        parts = [run.columns for run in loan.runs]
+        if loan.points <= CHUNK_POINTS:
+            self._feed(in_chunks(parts, self._settings.strategy, self._sweeps), loan, creates, waiting)
+        else:
+            # Planning a large sweep takes longer than a turn of the reactor should.
+            planned = deferToThread(in_chunks, parts, self._settings.strategy, self._sweeps)
+            planned.addCallback(self._feed, loan, creates, waiting)
+            planned.addErrback(lambda failure: self._fail(failure))
         return waiting
 
-    def _parcels(self, loan: Loan, creates: float) -> Iterator[Blob]:
+    def _feed(self, chunks: Iterator[list[Columns]], loan: Loan, creates: float, waiting: Deferred[Outcome]) -> None:
+        # The process may have ended while the sweep was planned; then the loan has been given back.
+        if self._waiting is waiting and self.pid is not None:
+            _Feed(self.transport.pipes[0], self._parcels(chunks, loan, creates))
+
+    def _parcels(self, chunks: Iterator[list[Columns]], loan: Loan, creates: float) -> Iterator[Blob]:
         """What a sweep sends.  The loan is cut into chunks here, so that the process never holds all of it."""
         new = self._told.news(loan)
         for start in range(0, len(new), _NAMES_AT_ONCE):
@@ -227,8 +240,7 @@ class ProcessWriter(ProcessProtocol):
             names = b"".join([name + b"\n" for name in self._names.metrics(some.tolist())])
             yield from pack("names", {}, [some.tobytes(), names])
         yield from pack("sweep", {"creates": creates}, [loan.held.tobytes()])
-        self._sweeps += 1
-        for chunk in in_chunks([run.columns for run in loan.runs], self._settings.strategy, self._sweeps):
+        for chunk in chunks:
             yield from pack("chunk", {}, [column.data.cast("B") for columns in chunk for column in columns])
         yield from pack("end", {})
 
@@ -298,10 +310,10 @@ class ProcessWriter(ProcessProtocol):
             self._pause = min(self._pause * 2, _LONGEST_PAUSE / 2)
         self._fail()
 
-    def _fail(self) -> None:
+    def _fail(self, failure: Failure | None = None) -> None:
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
-            waiting.errback(Failure(WriterDied(f"writer process {self._number} ended before its sweep did")))
+            waiting.errback(failure or Failure(WriterDied(f"writer process {self._number} ended before its sweep did")))
 
 
 def _rules_fields(texts: RuleTexts) -> dict[str, Any]:
@@ -353,7 +365,7 @@ class Writers:
         self._idle: list[Deferred[None]] = []
         self.written = Counter()
         self.dropped = CounterGroup()
-        #: Files updated, created, set aside; errors; sweeps; seconds that sweeps took; metrics waiting for a file.
+        #: Files updated, created, set aside; errors; sweeps; seconds that sweeps took.
         self.updates = Counter()
         self.created = Counter()
         self.damaged = Counter()
@@ -361,12 +373,16 @@ class Writers:
         self.sweeps = Counter()
         self.deaths = Counter()
         self.busy_seconds = 0.0
-        self.waiting_for_creates = 0
 
     @property
     def pids(self) -> list[int]:
         """Process ids of the writers that are processes."""
         return [share.writer.pid for share in self._shares if share.writer.pid is not None]
+
+    @property
+    def waiting_for_creates(self) -> int:
+        """How many metrics have points that wait for their file to be made."""
+        return self._cache.missing
 
     def start(self) -> None:
         """Sweep from now on."""
@@ -407,7 +423,7 @@ class Writers:
         loan, share.loan = share.loan, None
         assert loan is not None
         seconds = self._reactor.seconds() - share.started
-        left = self._cache.confirm(loan, outcome.deferred)
+        left = self._cache.confirm(loan, outcome.deferred, outcome.missing)
         accounted = outcome.written + outcome.replaced + sum(outcome.dropped.values())
         if left != accounted:
             log.error(
@@ -423,7 +439,6 @@ class Writers:
         self.errors.add(outcome.errors)
         self.sweeps.add()
         self.busy_seconds += seconds
-        self.waiting_for_creates = outcome.creates_waiting
         if self.creates is not None and outcome.creates:
             self.creates.wait(outcome.creates)
         if len(outcome.made):

@@ -38,14 +38,13 @@ def in_chunks(
 ) -> Iterator[list[Columns]]:
     """The parts (sorted runs) cut into chunks of whole metrics, in visiting order, of about `chunk_points` points.
 
-    A chunk holds the pieces of the parts in the order of the parts.
+    A chunk holds the pieces of the parts in the order of the parts.  The plan is made at once (some 15 ms
+    for a million points), the pieces one chunk at a time.
     """
     parts = [part for part in parts if len(part[0])]
     total = sum(len(part[0]) for part in parts)
     if total <= chunk_points:
-        if parts:
-            yield parts
-        return
+        return iter([parts] if parts else [])
     size = 1 + max(int(part[0][-1]) for part in parts)
     counts = np.zeros(size, np.int64)
     oldest = np.full(size, 2**32, np.int64)
@@ -61,8 +60,11 @@ def in_chunks(
     number = (np.cumsum(counts[metrics]) - 1) // chunk_points
     chunk_of = np.zeros(size, np.uint16 if number[-1] < 2**16 else np.uint32)
     chunk_of[metrics] = number
-    chunks_of_parts = [chunk_of[part[0]] for part in parts]
-    for chunk in range(int(number[-1]) + 1):
+    return _cut(parts, [chunk_of[part[0]] for part in parts], int(number[-1]) + 1)
+
+
+def _cut(parts: Sequence[Columns], chunks_of_parts: Sequence[np.ndarray], count: int) -> Iterator[list[Columns]]:
+    for chunk in range(count):
         pieces = []
         for part, chunks in zip(parts, chunks_of_parts):
             mine = np.flatnonzero(chunks == chunk)

@@ -21,6 +21,8 @@ from carbonpy.writing.sweep import Outcome
 
 PREFIX = struct.Struct("<IQ")
 Blob = bytes | memoryview
+#: The fields of an Outcome that are columns of ids; they travel as blobs, the others in the head.
+_COLUMNS = ("deferred", "missing", "made")
 
 
 class Parcel(NamedTuple):
@@ -86,11 +88,13 @@ class ParcelBuffer:
 def pack_outcome(outcome: Outcome) -> list[Blob]:
     """An Outcome as the parcel ``done``."""
     fields = asdict(outcome)
-    deferred, made = fields.pop("deferred"), fields.pop("made")
-    return pack("done", {"outcome": fields}, [deferred.tobytes(), made.tobytes()])
+    columns = [fields.pop(name).tobytes() for name in _COLUMNS]
+    return pack("done", {"outcome": fields}, columns)
 
 
 def unpack_outcome(parcel: Parcel) -> Outcome:
     """The Outcome in a parcel ``done``."""
-    deferred, made = (np.frombuffer(blob, np.uint32) for blob in parcel.blobs)
-    return Outcome(**parcel.fields["outcome"], deferred=deferred, made=made)
+    outcome = Outcome(**parcel.fields["outcome"])
+    for name, blob in zip(_COLUMNS, parcel.blobs):
+        setattr(outcome, name, np.frombuffer(blob, np.uint32))
+    return outcome

@@ -25,6 +25,7 @@ import numpy as np
 
 from carbonpy.clock import Clock, TokenBucket
 from carbonpy.columns import Columns, firsts, merge
+from carbonpy.errors import CarbonError
 from carbonpy.metric import relative_path
 from carbonpy.whisper import file as whisper_file
 from carbonpy.whisper.creation import NewFile
@@ -51,14 +52,14 @@ class Outcome:
     replaced: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     deferred: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint32))
+    #: Of these, the ids of metrics whose file was missing and could not be made now (uint32).
+    missing: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint32))
     #: Ids of metrics whose file was made (uint32).
     made: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint32))
     #: Files updated (new ones included), damaged files set aside.
     updates: int = 0
     damaged: int = 0
     errors: int = 0
-    #: Metrics whose file was missing and could not be made now.
-    creates_waiting: int = 0
     stopped: str = ""
     #: A few sentences for the log.
     sentences: list[str] = field(default_factory=list)
@@ -118,6 +119,7 @@ class Sweeper:
         self.held: set[int] = set()
         self.deferred: list[int] = []
         self.made_ids: list[int] = []
+        self.missing: list[int] = []
         self._outcome = Outcome()
         self._all_deferred: list[int] = []
         self.table = FileTable()
@@ -158,6 +160,7 @@ class Sweeper:
         self.held = set(held.tolist()) if held is not None and len(held) else set()
         self._all_deferred = []
         self.made_ids = []
+        self.missing = []
 
     def take(self, chunk: Sequence[Columns], give_up: Callable[[], bool] = lambda: False) -> None:
         """Write some whole metrics: pieces of sorted runs, in order of arrival.
@@ -173,6 +176,7 @@ class Sweeper:
         outcome = self._outcome
         outcome.deferred = np.array(sorted(self._all_deferred), np.uint32)
         outcome.made = np.array(self.made_ids, np.uint32)
+        outcome.missing = np.array(self.missing, np.uint32)
         return outcome
 
     def _sweep_chunk(self, parts: Sequence[Columns], outcome: Outcome, give_up: Callable[[], bool]) -> None:
@@ -333,11 +337,15 @@ class _Block:
         """(descriptor, layout) of a new file; (-1, -1) if it may not or cannot be made now."""
         sweeper = self._sweeper
         if sweeper.creates_left < 1 or identity in sweeper.held:
-            self._outcome.creates_waiting += 1
+            sweeper.missing.append(identity)
             sweeper.deferred.append(identity)
             return -1, -1
-        headed = sweeper.header_for(self._table.metrics[identity])
-        index = self._table.layout_of(headed, path)
+        try:
+            headed = sweeper.header_for(self._table.metrics[identity])
+            index = self._table.layout_of(headed, path)
+        except CarbonError as error:
+            self._error(number, OSError(errno.EIO, str(error)))
+            return -1, -1
         size = self._table.layouts[index].size
         sweeper.made += 1
         token = f"{sweeper.token}-{sweeper.made}"
