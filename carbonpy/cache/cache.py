@@ -85,6 +85,8 @@ class Cache:
 
     def append(self, ids: np.ndarray, timestamps: np.ndarray, values: np.ndarray) -> None:
         """Take a batch: to the journal, then to the tail."""
+        if not len(ids):
+            return
         columns = (ids, timestamps, values)
         if self._journal is not None:
             self._journal.append(columns, self._new_names)
@@ -116,6 +118,8 @@ class Cache:
             taken = int(known.sum())
             counts[first_id] = counts.get(first_id, 0) + taken
             self._tail_segments.add(number)
+            if not taken:
+                continue
             with self._lock:
                 self._tail.append((ids[known], timestamps[known], values[known]))
                 self._tail_points += taken
@@ -352,6 +356,11 @@ class Cache:
         """How many points wait for their file to be made or mended."""
         with self._lock:
             return sum(len(run.ids) for runs in self._runs for run in runs if run.waiting)
+
+    @property
+    def missing(self) -> int:
+        """How many metrics have points that wait for their file to be made."""
+        return sum(len(ids) for ids in self._missing)
 
     @property
     def missing(self) -> int:

@@ -303,7 +303,7 @@ def test_points_whose_names_are_refused_now_are_counted_by_verdict_and_their_seg
     cache = Cache(journal=again, new_names=names.new_names)
     (segment,) = again.leftovers()
     assert cache.replay(again, segment, lambda name: DENIED, FIRST) == {DENIED: 2, FIRST: 0}
-    assert cache.cached == 0
+    assert cache.cached == cache.metrics() == 0
     assert os.listdir(tmp_path) == []
 
 
