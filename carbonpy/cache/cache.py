@@ -362,11 +362,6 @@ class Cache:
         """How many metrics have points that wait for their file to be made."""
         return sum(len(ids) for ids in self._missing)
 
-    @property
-    def missing(self) -> int:
-        """How many metrics have points that wait for their file to be made."""
-        return sum(len(ids) for ids in self._missing)
-
     def metrics(self) -> int:
         """How many metrics have points in the cache (a figure for people, counted when asked)."""
         with self._lock:
