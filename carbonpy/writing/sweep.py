@@ -231,9 +231,8 @@ class _Block:
         self._fds: list[int] = []
         self._layouts: list[int] = []
         self._new: dict[int, NewFile] = {}
-        #: Files met just now, with their base in the finest archive; known files that somebody else wrote to.
+        #: Files met just now, with their base in the finest archive.
         self._met: dict[int, int] = {}
-        self._touched: list[int] = []
         self._failed: dict[int, OSError] = {}
 
     def write(self, timestamps: np.ndarray, values: np.ndarray) -> None:
@@ -306,22 +305,16 @@ class _Block:
                 sizes = [layout.size for layout in table.layouts]
 
     def _check(self, number: int, identity: int, fd: int, path: str) -> int:
-        """The layout of an open file, which is compared or met now.  Raises WhisperException if it is damaged."""
+        """The layout of an open file, which is met now.  Raises WhisperException if it is damaged.
+
+        Also a file with the inode, size and header that we knew may be another one, restored or
+        written over: its rings may begin elsewhere.
+        """
         table = self._table
         if self._sweeper.settings.lock:
             fcntl.flock(fd, fcntl.LOCK_EX)
         status = os.fstat(fd)
         data = os.pread(fd, HEADER_READ, 0)
-        known = table.layout[identity]
-        if (
-            known >= 0
-            and status.st_ino == table.inode[identity]
-            and status.st_size == table.layouts[known].size
-            and data.startswith(table.layouts[known].header_bytes)
-        ):
-            # Somebody else wrote to it; what stays right is where its slots are.
-            self._touched.append(number)
-            return known
         length = 16 + 12 * int.from_bytes(data[12:16], "big")
         found = table.layout_of(data[:length], path)
         layout = table.layouts[found]
@@ -393,7 +386,7 @@ class _Block:
         bases = [self._table.bases[level][identities] for level in range(len(layout.steps))]
         open_slots = self._table.open_slots.of(identities)
         new = np.zeros(len(chosen), bool)
-        if self._new or self._met or self._touched:
+        if self._new or self._met:
             self._start_anew(chosen, bases, open_slots, new)
 
         def on_error(number: int, error: OSError) -> None:
@@ -417,16 +410,14 @@ class _Block:
         self._table.open_slots.put(identities, open_slots)
 
     def _start_anew(self, chosen: list[int], bases: list[np.ndarray], open_slots: OpenSlots, new: np.ndarray) -> None:
-        """Forget what the columns say of files that were made or met now, or changed by others."""
+        """Forget what the columns say of files that were made or met now."""
         made = [row for row, number in enumerate(chosen) if number in self._new]
         met = [row for row, number in enumerate(chosen) if number in self._met]
-        touched = set(self._touched)
         for base in bases:
             base[made + met] = 0
         bases[0][met] = [self._met[chosen[row]] for row in met]
         open_slots.forget(made, 0)
         open_slots.forget(met)
-        open_slots.forget([row for row, number in enumerate(chosen) if number in touched])
         new[made] = True
 
     def _write_slowly(

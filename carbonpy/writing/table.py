@@ -3,10 +3,10 @@
 The law: what is remembered is used only for a file that is as this writer left it, and every time the
 file is opened inode, size and time of modification say whether it is.  (A program that writes to the
 file within the few milliseconds in which we do is not seen; programs that share files with a writer
-use WHISPER_LOCK_WRITES.)  Of a file that was changed, the header is read again.
+use WHISPER_LOCK_WRITES.)  A file that was changed is met anew: it may be another one, whose rings begin
+elsewhere.
 
-A base of 0 means "not known": it is read from the file before it is used.  A base that is not 0 stays
-right whatever is written to the ring, since a ring's slots keep their places.
+A base of 0 means "not known": it is read from the file before it is used.
 """
 
 from __future__ import annotations
