@@ -130,6 +130,9 @@ class _Reader:
                 number, f"section [{shown(name)}] is there already, in line {known[0]}; rename or join one of them"
             )
             known = (number, trailing, {})  # so that its options are not reported as duplicates, too
+        elif not trailing:
+            # Written once without anything behind it, carbon sees it.
+            self._sections[name] = known = (known[0], "", known[2])
         self._options = known[2]
 
     def _option(self, number: int, stripped: str) -> None:

@@ -57,6 +57,9 @@ def as_carbon_reads(text: str) -> list[tuple[str, dict[str, str]]] | None:
 @example("[a]\nx = 1\n\n  2\n# c\n  3\ny: %(x)s\n")
 @example("[DEFAULT]\nx = 1\n[a]\ny = %(x)s\n[DEFAULT]\nz = 2\n")
 @example("\ufeff[a]\nx=1\n")
+@example("[DEFAULT] ; x\n[DEFAULT]\npattern=%(x)s\n")
+@example("[DEFAULT]\n[DEFAULT] ; x\npattern=%(x)s\n")
+@example("[DEFAULT] ; x\npattern=%(x)s\n[DEFAULT] # y\n")
 def test_the_same_texts_are_read_with_the_same_meaning_as_by_configparser(text: str) -> None:
     expected = as_carbon_reads(text.removeprefix("\ufeff"))
     try:
