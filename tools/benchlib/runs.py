@@ -63,6 +63,8 @@ SCENARIOS = {
         Scenario("bp", "100,000 new metrics x 10 points, pickle", 100_000, 10, pickled=True),
         Scenario("cp", "one more point on each of 20,000 files, restarted, pickle", 20_000, 1, pickled=True,
                  existing="whisper"),
+        Scenario("wp", "one more point on each of 20,000 files it made itself, pickle", 20_000, 1, pickled=True,
+                 existing="daemon"),
     )
 }
 
