@@ -136,16 +136,19 @@ def _propagated(
     for first in range(level + 1):
         archive = archives[first]
         oldest = now - archive.retention
-        slots: set[int] = set()
+        slots: list[int] = []
         for timestamp, value in zip(timestamps, values):
             if oldest <= timestamp < youngest:
                 slot = align(timestamp, archive.step)
                 places[first].write(slot, value)
-                slots.add(slot)
+                if not slots or slot != slots[-1]:
+                    slots.append(slot)
         youngest = oldest
         for coarse in range(first + 1, level + 1):
-            slots = {align(slot, archives[coarse].step) for slot in slots}
-            if not _propagate(recipe, coarse, slots, places, read):
+            step = archives[coarse].step
+            # A set, and filled like this one, since the write path walks such a set: of two slots with the
+            # same place in the ring (one of them in the future) the one that it gives last stays.
+            if not _propagate(recipe, coarse, {slot - slot % step for slot in slots}, places, read):
                 break
     return places[level]
 
@@ -155,7 +158,7 @@ def _propagate(recipe: Recipe, coarse: int, slots: set[int], places: list[_Place
     fine = recipe.archives[coarse - 1]
     step = recipe.archives[coarse].step
     size = step // fine.step
-    any_written = False
+    made: dict[int, float] = {}
     for first, last in _stretches(sorted(slots), step, fine.retention):
         found = read(coarse - 1, first, last + step).tolist()
         for slot in range(first, last + step, step):
@@ -165,9 +168,11 @@ def _propagate(recipe: Recipe, coarse: int, slots: set[int], places: list[_Place
                 now_there = map(places[coarse - 1].value, fine_slots, found[begin : begin + size])
                 known = [value for value in now_there if value == value]
                 if enough(len(known), size, recipe.xff):
-                    places[coarse].write(slot, aggregate(recipe.method, known, size))
-                    any_written = True
-    return any_written
+                    made[slot] = aggregate(recipe.method, known, size)
+    for slot in slots:
+        if slot in made:
+            places[coarse].write(slot, made[slot])
+    return bool(made)
 
 
 def _stretches(slots: list[int], step: int, most_seconds: int) -> list[tuple[int, int]]:

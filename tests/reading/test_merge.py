@@ -6,7 +6,7 @@ import tempfile
 
 import numpy as np
 import whisper
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from carbonpy.reading.merge import Recipe, grid, merge
@@ -64,8 +64,10 @@ def cases(draw):
     )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(cases())
+# Two coarse slots, one of them in the future, have the same place in the ring.
+@example((ARCHIVES[2], "absmax", 0.0, [], [(1_700_000_000 + t, 0.0) for t in (99, 119, 123, 130, 390)], 61, 28))
 def test_the_answer_is_that_of_the_file_after_the_write(case):
     archives, method, xff, stored, cached, reach, width = case
     path = in_directory()
