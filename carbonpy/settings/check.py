@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import zoneinfo
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -64,6 +65,7 @@ def check(path: str | None, instance: str = "a", environ: Mapping[str, str] | No
     warnings.extend(clash for clash in _clashes(*others) if clash not in errors)
     _owner(settings, errors)
     warnings.extend(_directories(settings))
+    warnings.extend(_zones(settings))
     return Report(tuple(errors), tuple(warnings), settings)
 
 
@@ -152,3 +154,15 @@ def _directories(settings: Settings) -> Iterator[str]:
         elif not os.access(found, os.W_OK | os.X_OK):
             who = pwd.getpwuid(os.geteuid()).pw_name
             yield f"{name} = {place}: {found} is not writable for {who}; let the daemon's user write there"
+
+
+def _zones(settings: Settings) -> Iterator[str]:
+    """Slim images have no time zones; queries then fall back without a word, as graphite-web's do."""
+    try:
+        zoneinfo.ZoneInfo("Europe/London")
+    except zoneinfo.ZoneInfoNotFoundError:
+        if settings.web.http_port:
+            yield (
+                "this machine has no time zone data, so tz= in queries has no effect; "
+                "install the system's tzdata package, or tzdata from PyPI"
+            )

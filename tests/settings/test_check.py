@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import zoneinfo
 from pathlib import Path
 
 import pytest
@@ -114,3 +116,15 @@ def test_the_command_ends_with_2_and_tells_the_errors(tmp_path: Path, capsys: py
 def test_the_command_shows_what_is_in_force(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--show", configured(tmp_path, "[cache]\nMAX_METRICS = 7\n")]) == 0
     assert f"  max_metrics: 7{' ' * 42}# {tmp_path}/carbon.conf:3 [cache]\n" in capsys.readouterr().out
+
+
+def test_a_machine_without_time_zones_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tzdata", None)  # type: ignore[arg-type]  # an import says it is not there
+    zoneinfo.reset_tzpath(to=[])
+    zoneinfo.ZoneInfo.clear_cache()
+    try:
+        assert check(configured(tmp_path, "[cache]\n[web]\nHTTP_PORT = 0\n")).warnings == ()
+        (warning,) = check(configured(tmp_path, "[cache]\n")).warnings
+    finally:
+        zoneinfo.reset_tzpath()
+    assert warning.startswith("this machine has no time zone data, so tz= in queries has no effect")
