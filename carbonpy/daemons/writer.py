@@ -21,6 +21,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from typing import Any
 
 import numpy as np
@@ -85,10 +86,17 @@ def serve(input_fd: int, output_fd: int) -> None:
     if first is None:
         return
     book = book_of(first.fields)
-    sweeper = Sweeper(WriteSettings(**first.fields["settings"]), book.header)
 
     def orphaned() -> bool:
         return os.getppid() != parent
+
+    def rest(seconds: float) -> None:
+        """Wait for the update rate, but not for long when the parent is gone."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and not orphaned():
+            time.sleep(min(left, 0.2))
+
+    sweeper = Sweeper(WriteSettings(**first.fields["settings"]), book.header, sleep=rest)
 
     while (parcel := receive(source.read)) is not None:
         if parcel.kind == "chunk":

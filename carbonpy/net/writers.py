@@ -12,12 +12,13 @@ The law.
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
 import numpy as np
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import ProcessProtocol
@@ -106,8 +107,8 @@ class ThreadWriter:
         self._reactor = reactor
         self._names = names
         self._told = _Told(names)
-        self._sweeper = Sweeper(settings, book.header)
-        self._stopping = False
+        self._stopping = threading.Event()
+        self._sweeper = Sweeper(settings, book.header, sleep=self._stopping.wait)
         self._pool = ThreadPool(1, 1, "writer")
         self._pool.start()
 
@@ -119,7 +120,7 @@ class ThreadWriter:
     def _sweep(self, loan: Loan, creates: float, new: Sequence[int], names: Sequence[bytes]) -> Outcome:
         self._sweeper.learn(new, [name.decode() for name in names])
         parts = [run.columns for run in loan.runs]
-        return self._sweeper.sweep(parts, creates=creates, held=loan.held, give_up=lambda: self._stopping)
+        return self._sweeper.sweep(parts, creates=creates, held=loan.held, give_up=self._stopping.is_set)
 
     def set_rules(self, texts: RuleTexts, book: HeaderBook) -> None:
         """New rules for new files."""
@@ -136,7 +137,7 @@ class ThreadWriter:
 
     def stop(self) -> Deferred[None]:
         """End the thread after the block that it is writing."""
-        self._stopping = True
+        self._stopping.set()
         done: Deferred[None] = Deferred()
         self._reactor.callInThread(self._join, done)
         return done
@@ -202,9 +203,23 @@ class ProcessWriter(ProcessProtocol):
         if self._lock_fd is not None:
             descriptors[3] = self._lock_fd
         command = [sys.executable, "-m", "carbonpy.daemons.writer"]
-        process = self._reactor.spawnProcess(self, sys.executable, command, env=None, childFDs=descriptors)
+        try:
+            process = self._reactor.spawnProcess(self, sys.executable, command, env=None, childFDs=descriptors)
+        except OSError as error:
+            self._start_later(f"cannot be started: {error}")
+            return
         self.pid = process.pid
         self._send(pack("setup", {"settings": asdict(self._settings), **_rules_fields(self._texts)}))
+
+    def _start_later(self, why: str) -> None:
+        log.error("writer process {number} {why}; it is started again", number=self._number, why=why)
+        self._reactor.callLater(self._pause, self._start)
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE / 2)
+
+    @property
+    def _pipe(self) -> Any:
+        """The pipe to the process; None while it is down, which shows here before `processEnded`."""
+        return None if self.pid is None else self.transport.pipes.get(0)
 
     def _send(self, pieces: list[Blob]) -> None:
         for piece in pieces:
@@ -213,7 +228,7 @@ class ProcessWriter(ProcessProtocol):
     def sweep(self, loan: Loan, creates: float) -> Deferred[Outcome]:
         """Send a loan; fires with what the process answers, or fails with WriterDied."""
         self._waiting = waiting = Deferred()
-        if self.pid is None:
+        if self._pipe is None:
             self._fail()
             return waiting
         self._sweeps += 1
@@ -228,9 +243,9 @@ class ProcessWriter(ProcessProtocol):
         return waiting
 
     def _feed(self, chunks: Iterator[list[Columns]], loan: Loan, creates: float, waiting: Deferred[Outcome]) -> None:
-        # The process may have ended while the sweep was planned; then the loan has been given back.
-        if self._waiting is waiting and self.pid is not None:
-            _Feed(self.transport.pipes[0], self._parcels(chunks, loan, creates))
+        # The process may have ended while the sweep was planned; then the loan has been, or will be, given back.
+        if self._waiting is waiting and self._pipe is not None:
+            _Feed(self._pipe, self._parcels(chunks, loan, creates))
 
     def _parcels(self, chunks: Iterator[list[Columns]], loan: Loan, creates: float) -> Iterator[Blob]:
         """What a sweep sends.  The loan is cut into chunks here, so that the process never holds all of it."""
@@ -259,9 +274,9 @@ class ProcessWriter(ProcessProtocol):
         self._tell("forget", {"ids": [identity]})
 
     def _tell(self, kind: str, fields: dict[str, Any]) -> None:
-        if self.pid is None:
+        pipe = self._pipe
+        if pipe is None:
             return
-        pipe = self.transport.pipes[0]
         if pipe.streamingProducer is False and pipe.producer is not None:
             # A loan is on its way: its pieces may not be interrupted.
             self._reactor.callLater(0.05, self._tell, kind, fields)
@@ -301,13 +316,7 @@ class ProcessWriter(ProcessProtocol):
             self._stopped.callback(None)
         else:
             self.restarts.add()
-            log.error(
-                "writer process {number} ended: {reason}; it is started again",
-                number=self._number,
-                reason=reason.getErrorMessage(),
-            )
-            self._reactor.callLater(self._pause, self._start)
-            self._pause = min(self._pause * 2, _LONGEST_PAUSE / 2)
+            self._start_later(f"ended: {reason.getErrorMessage()}")
         self._fail()
 
     def _fail(self, failure: Failure | None = None) -> None:
@@ -414,7 +423,7 @@ class Writers:
             return
         share.loan = loan
         share.started = now
-        finished = share.writer.sweep(loan, allowed)
+        finished = maybeDeferred(share.writer.sweep, loan, allowed)
         finished.addCallbacks(self._done, self._died, callbackArgs=(share,), errbackArgs=(share,))
         finished.addErrback(lambda failure: log.failure("a sweep could not be settled", failure))
         finished.addBoth(lambda _: self._settled())

@@ -104,7 +104,7 @@ class Sweeper:
         header_for: Callable[[str], bytes],
         *,
         clock: Clock = time.time,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] = time.sleep,
         token: str = "",
     ) -> None:
         """`header_for(metric)` gives the header bytes of a new file; `sleep` waits for the update rate."""
