@@ -162,7 +162,7 @@ _GROUPS: tuple[tuple[str, str, tuple[Setting, ...]], ...] = (
         _row("WRITER_PROCESSES", Processes(), "auto",
              "How many processes write files: 0 for a thread of the daemon, auto for one less than there are "
              "cores, at most 8."),
-        _live("SWEEP_INTERVAL", _SECONDS, 5,
+        _live("SWEEP_INTERVAL", _SECONDS, 10,
               "Seconds between the starts of two sweeps through the cache."),
         _row("CACHE_WRITE_STRATEGY", Choice(WRITE_STRATEGIES), "sorted",
              "The order in which the metrics of a sweep are written: most points first (sorted, max, bucketmax), "

@@ -35,15 +35,17 @@ def process_tree(pid: int) -> list[int]:
 
 def cpu_seconds(pid: int) -> float:
     """CPU seconds used so far by `pid`, its living descendants and its ended children."""
-    ticks = 0
-    for each in process_tree(pid):
-        try:
-            with open(f"/proc/{each}/stat") as file:
-                fields = file.read().rpartition(")")[2].split()
-        except OSError:
-            continue
-        ticks += sum(int(field) for field in fields[11:15])
-    return ticks / _TICKS
+    return sum(map(own_cpu_seconds, process_tree(pid)))
+
+
+def own_cpu_seconds(pid: int) -> float:
+    """CPU seconds used so far by `pid` and its ended children; 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(int(field) for field in fields[11:15]) / _TICKS
 
 
 class MemoryWatch:
