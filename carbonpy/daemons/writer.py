@@ -3,13 +3,16 @@
 It reads parcels from standard input and answers on standard output:
 
     setup   settings, texts of the rules files          (first)
-    rules   texts of the rules files                    new rules for new files
-    rate    updates_per_second
-    forget  ids                                         their files were changed by the daemon
     names   ids and their names                         before the first sweep that has them
     sweep   creates, held                               a sweep begins
     chunk   whole metrics: pieces of runs               any number of them
     end                                                 -> done (an Outcome)
+
+and orders, which count from the next block of files on, on a descriptor of their own:
+
+    rules   texts of the rules files                    new rules for new files
+    rate    updates_per_second
+    forget  ids                                         their files were changed by the daemon
 
 The law: it lives no longer than its parent.  It ends when standard input does, and when the parent
 is gone in the middle of a sweep it stops at the next block, so that two generations of writers never
@@ -31,7 +34,7 @@ from carbonpy.daemons.memory import give_back
 from carbonpy.rules.aggregation import AggregationBook
 from carbonpy.rules.schemas import SchemaBook
 from carbonpy.writing.headers import HeaderBook
-from carbonpy.writing.parcel import Parcel, pack_outcome, receive
+from carbonpy.writing.parcel import ORDERS_FD, Parcel, ParcelBuffer, pack_outcome, receive
 from carbonpy.writing.sweep import Sweeper, WriteSettings
 
 
@@ -78,7 +81,34 @@ class _Input:
         return data
 
 
-def serve(input_fd: int, output_fd: int) -> None:
+class _Orders:
+    """Orders of the daemon, taken when there are some and not waited for."""
+
+    def __init__(self, fd: int, sweeper: Sweeper) -> None:
+        os.set_blocking(fd, False)
+        self._fd = fd
+        self._sweeper = sweeper
+        self._buffer = ParcelBuffer()
+
+    def take(self) -> bool:
+        """Do what was ordered; whether there was anything."""
+        try:
+            data = os.read(self._fd, 1 << 20)
+        except BlockingIOError:
+            return False
+        orders = self._buffer.feed(data)
+        for order in orders:
+            if order.kind == "rules":
+                self._sweeper.set_rules(book_of(order.fields).header)
+            elif order.kind == "rate":
+                self._sweeper.set_rate(order.fields["updates_per_second"])
+            elif order.kind == "forget":
+                for identity in order.fields["ids"]:
+                    self._sweeper.table.forget(identity)
+        return bool(orders)
+
+
+def serve(input_fd: int, output_fd: int, orders_fd: int) -> None:
     """Answer parcels until the input ends."""
     source = _Input(input_fd)
     parent = os.getppid()
@@ -91,16 +121,21 @@ def serve(input_fd: int, output_fd: int) -> None:
         return os.getppid() != parent
 
     def rest(seconds: float) -> None:
-        """Wait for the update rate, but not for long when the parent is gone."""
+        """Wait for the update rate, but not for long when the parent is gone or orders another one."""
         end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0 and not orphaned():
+        while (left := end - time.monotonic()) > 0 and not orphaned() and not orders.take():
             time.sleep(min(left, 0.2))
 
     sweeper = Sweeper(WriteSettings(**first.fields["settings"]), book.header, sleep=rest)
+    orders = _Orders(orders_fd, sweeper)
+
+    def give_up() -> bool:
+        orders.take()
+        return orphaned()
 
     while (parcel := receive(source.read)) is not None:
         if parcel.kind == "chunk":
-            sweeper.take(columns_of(parcel), orphaned)
+            sweeper.take(columns_of(parcel), give_up)
         elif parcel.kind == "sweep":
             sweeper.begin(parcel.fields["creates"], np.frombuffer(parcel.blobs[0], np.uint32))
         elif parcel.kind == "names":
@@ -112,13 +147,6 @@ def serve(input_fd: int, output_fd: int) -> None:
                 view = memoryview(piece)
                 while view:
                     view = view[os.write(output_fd, view) :]
-        elif parcel.kind == "rules":
-            sweeper.set_rules(book_of(parcel.fields).header)
-        elif parcel.kind == "rate":
-            sweeper.set_rate(parcel.fields["updates_per_second"])
-        elif parcel.kind == "forget":
-            for identity in parcel.fields["ids"]:
-                sweeper.table.forget(identity)
 
 
 def main() -> int:
@@ -131,7 +159,7 @@ def main() -> int:
     output = os.dup(1)
     os.dup2(2, 1)
     try:
-        serve(0, output)
+        serve(0, output, ORDERS_FD)
     except BrokenPipeError:
         pass
     return 0

@@ -35,7 +35,7 @@ from carbonpy.errors import CarbonError
 from carbonpy.ingest.names import NameTable
 from carbonpy.writing.headers import HeaderBook
 from carbonpy.writing.order import CHUNK_POINTS, in_chunks
-from carbonpy.writing.parcel import Blob, Parcel, ParcelBuffer, pack, unpack_outcome
+from carbonpy.writing.parcel import ORDERS_FD, Blob, Parcel, ParcelBuffer, pack, unpack_outcome
 from carbonpy.writing.sweep import Outcome, Sweeper, WriteSettings
 
 log = Logger("console")
@@ -132,8 +132,7 @@ class ThreadWriter:
 
     def forget(self, identity: int) -> None:
         """Remembered headers are compared at the next visit that checks them; this one is met anew."""
-        if identity < len(self._sweeper.table.layout):
-            self._sweeper.table.forget(identity)
+        self._sweeper.table.forget(identity)
 
     def stop(self) -> Deferred[None]:
         """End the thread after the block that it is writing."""
@@ -199,9 +198,9 @@ class ProcessWriter(ProcessProtocol):
             return
         self._buffer = ParcelBuffer()
         self._told.reset()
-        descriptors: dict[int, Any] = {0: "w", 1: "r", 2: 2}
+        descriptors: dict[int, Any] = {0: "w", 1: "r", 2: 2, ORDERS_FD: "w"}
         if self._lock_fd is not None:
-            descriptors[3] = self._lock_fd
+            descriptors[ORDERS_FD + 1] = self._lock_fd
         command = [sys.executable, "-m", "carbonpy.daemons.writer"]
         try:
             process = self._reactor.spawnProcess(self, sys.executable, command, env=None, childFDs=descriptors)
@@ -209,7 +208,7 @@ class ProcessWriter(ProcessProtocol):
             self._start_later(f"cannot be started: {error}")
             return
         self.pid = process.pid
-        self._send(pack("setup", {"settings": asdict(self._settings), **_rules_fields(self._texts)}))
+        self._send(0, pack("setup", {"settings": asdict(self._settings), **_rules_fields(self._texts)}))
 
     def _start_later(self, why: str) -> None:
         log.error("writer process {number} {why}; it is started again", number=self._number, why=why)
@@ -221,9 +220,9 @@ class ProcessWriter(ProcessProtocol):
         """The pipe to the process; None while it is down, which shows here before `processEnded`."""
         return None if self.pid is None else self.transport.pipes.get(0)
 
-    def _send(self, pieces: list[Blob]) -> None:
+    def _send(self, descriptor: int, pieces: list[Blob]) -> None:
         for piece in pieces:
-            self.transport.writeToChild(0, bytes(piece))
+            self.transport.writeToChild(descriptor, bytes(piece))
 
     def sweep(self, loan: Loan, creates: float) -> Deferred[Outcome]:
         """Send a loan; fires with what the process answers, or fails with WriterDied."""
@@ -262,26 +261,21 @@ class ProcessWriter(ProcessProtocol):
     def set_rules(self, texts: RuleTexts, book: HeaderBook) -> None:
         """New rules for new files."""
         self._texts = texts
-        self._tell("rules", _rules_fields(texts))
+        self._order("rules", _rules_fields(texts))
 
     def set_rate(self, updates_per_second: float) -> None:
         """At most so many files a second."""
         self._settings.updates_per_second = updates_per_second
-        self._tell("rate", {"updates_per_second": updates_per_second})
+        self._order("rate", {"updates_per_second": updates_per_second})
 
     def forget(self, identity: int) -> None:
         """The file of a metric was changed by the daemon itself."""
-        self._tell("forget", {"ids": [identity]})
+        self._order("forget", {"ids": [identity]})
 
-    def _tell(self, kind: str, fields: dict[str, Any]) -> None:
-        pipe = self._pipe
-        if pipe is None:
-            return
-        if pipe.streamingProducer is False and pipe.producer is not None:
-            # A loan is on its way: its pieces may not be interrupted.
-            self._reactor.callLater(0.05, self._tell, kind, fields)
-        else:
-            self._send(pack(kind, fields))
+    def _order(self, kind: str, fields: dict[str, Any]) -> None:
+        """Say what counts at once, also in the middle of a sweep; a process that starts later knows it anyway."""
+        if self.pid is not None and ORDERS_FD in self.transport.pipes:
+            self._send(ORDERS_FD, pack(kind, fields))
 
     def stop(self) -> Deferred[None]:
         """Kill it: what it had not confirmed is in the journal."""

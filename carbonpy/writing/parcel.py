@@ -20,6 +20,8 @@ import numpy as np
 from carbonpy.writing.sweep import Outcome
 
 PREFIX = struct.Struct("<IQ")
+#: The writer's descriptor for orders: parcels that count at once, also between two blocks of a sweep.
+ORDERS_FD = 3
 Blob = bytes | memoryview
 #: The fields of an Outcome that are columns of ids; they travel as blobs, the others in the head.
 _COLUMNS = ("deferred", "missing", "made")

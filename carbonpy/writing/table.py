@@ -121,9 +121,10 @@ class FileTable:
             known[identity] = metric
 
     def forget(self, identity: int) -> None:
-        """The file of `identity` is not what it was: meet it anew at the next visit."""
-        self.layout[identity] = -1
-        self.window[identity] = NEVER
+        """The file of `identity` is not what it was: meet it anew at the next visit.  It may be one never learned."""
+        if identity < len(self.layout):
+            self.layout[identity] = -1
+            self.window[identity] = NEVER
 
     def layout_of(self, header_bytes: bytes, path: str) -> int:
         """Index of the layout with this header.  Raises the whisper error of a header that is damaged."""

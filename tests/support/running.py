@@ -61,6 +61,8 @@ class RunningDaemon:
         self.line_port, self.pickle_port, self.query_port, self.http_port = free_ports(4)
         self.udp_port = self.line_port
         self.process: subprocess.Popen[bytes] | None = None
+        #: A program that starts the daemon in its own place, such as `["prlimit", "--nofile=256:256"]`.
+        self.launcher: list[str] = []
         self.config_path.parent.mkdir(parents=True)
         self.storage_dir.mkdir(parents=True)
         (self.config_path.parent / "storage-schemas.conf").write_text(schemas)
@@ -98,7 +100,7 @@ class RunningDaemon:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "carbonpy", "cache", "--config", str(self.config_path)],
+                [*self.launcher, sys.executable, "-m", "carbonpy", "cache", "--config", str(self.config_path)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.root, env=environment,
             )
         until("the daemon is ready", self._is_ready, timeout)
@@ -132,6 +134,12 @@ class RunningDaemon:
         self.process.kill()
         self.process.wait(20)
         until("the children ended with their parent", lambda: not [pid for pid in children if is_running(pid)], 20)
+
+    def reload(self) -> None:
+        """Write the configuration as `conf_extra` has it now, and SIGHUP."""
+        self.write_config()
+        assert self.process is not None, "it was not started"
+        self.process.send_signal(signal.SIGHUP)
 
     def log(self) -> str:
         """Everything the daemon logged so far, over all its lives."""

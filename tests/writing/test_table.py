@@ -69,6 +69,8 @@ def test_a_forgotten_file_is_met_anew() -> None:
     assert table.layout[3] == -1
     begun, ended = table.window[3]
     assert begun > ended
+    table.forget(4)  # never learned: nothing is known of it anyway
+    assert len(table.layout) == 4
 
 
 def test_rows_of_open_slots_are_copied_out_and_put_back() -> None:
