@@ -18,9 +18,10 @@ from carbonpy.settings.unsupported import SATISFIED, UNSUPPORTED
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*(ROOT / "docs").glob("*.rst"), ROOT / "README.rst", ROOT / "CHANGELOG.rst"])
 NAMES = [path.name for path in DOCUMENTS]
-#: Words in capitals with an underscore that are not settings of ours: graphite-web's, the environment's, the system's.
+#: Words in capitals with an underscore that are not settings of ours: graphite-web's, whisper's, the environment's, the system's.
 FOREIGN = {
-    "CARBONLINK_HOSTS", "GRAPHITE_ROOT", "GRAPHITE_STORAGE_DIR", "GRAPHITE_CONF_DIR", "POSIX_FADV_RANDOM", "SO_RCVBUF",
+    "CACHE_HEADERS", "CARBONLINK_HOSTS", "GRAPHITE_ROOT", "GRAPHITE_STORAGE_DIR", "GRAPHITE_CONF_DIR",
+    "POSIX_FADV_RANDOM", "SO_RCVBUF", "SO_REUSEPORT",
 }  # fmt: skip
 
 

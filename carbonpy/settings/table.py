@@ -200,7 +200,7 @@ _GROUPS: tuple[tuple[str, str, tuple[Setting, ...]], ...] = (
         _row("ENABLE_LOGROTATION", _FLAG, True,
              "Whether log files are rotated daily; False reopens a renamed file."),
         _live("LOG_UPDATES", _FLAG, False,
-              "Whether each update of a file is logged."),
+              "Whether each sweep is logged with the number of files that it updated."),
         _row("LOG_CREATES", _FLAG, False,
              "Whether each new file is logged."),
         _row("LOG_CACHE_HITS", _FLAG, False,
