@@ -18,7 +18,7 @@ from carbonpy.settings.unsupported import SATISFIED, UNSUPPORTED
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*(ROOT / "docs").glob("*.rst"), ROOT / "README.rst", ROOT / "CHANGELOG.rst"])
 NAMES = [path.name for path in DOCUMENTS]
-#: Words in capitals with an underscore that are not settings of ours: graphite-web's, whisper's, the environment's, the system's.
+#: Words in capitals with an underscore that are not settings of ours: those of graphite-web, whisper and the system.
 FOREIGN = {
     "CACHE_HEADERS", "CARBONLINK_HOSTS", "GRAPHITE_ROOT", "GRAPHITE_STORAGE_DIR", "GRAPHITE_CONF_DIR",
     "POSIX_FADV_RANDOM", "SO_RCVBUF", "SO_REUSEPORT",
