@@ -37,6 +37,9 @@ from carbonpy.writing.headers import HeaderBook
 from carbonpy.writing.parcel import ORDERS_FD, Parcel, ParcelBuffer, pack_outcome, receive
 from carbonpy.writing.sweep import Sweeper, WriteSettings
 
+#: How much the writer gives way to the receiver.
+_NICENESS = 5
+
 
 def book_of(fields: dict[str, Any]) -> HeaderBook:
     """The rules whose texts stand in a parcel (None: built-in defaults)."""
@@ -156,6 +159,8 @@ def main() -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     give_back()
+    # Where cores are scarce, receiving and answering go before writing: what waits is safe in the cache.
+    os.nice(_NICENESS)
     output = os.dup(1)
     os.dup2(2, 1)
     try:
