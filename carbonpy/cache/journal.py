@@ -100,6 +100,8 @@ class Journal:
         self._paths: dict[int, str] = {}
         self._epoch_of: dict[int, int] = {}
         self._mapped: tuple[int, OldNames | None] = (0, None)
+        #: Why the last batch could not be written, "" if it was.
+        self.trouble = ""
         self.unjournaled = Counter()
         self.damaged = Counter()
         self.bytes_written = Counter()
@@ -169,6 +171,8 @@ class Journal:
         seen; they are written first, so that no batch is without its names.
         """
         try:
+            if self._current is None:
+                self._look_after_names()
             self._write_names(new_names)
             if self._current is None:
                 self._number += _GAP
@@ -177,12 +181,20 @@ class Journal:
             self._put(self._current, columns)
         except OSError as error:
             self.unjournaled.add(len(columns[0]))
-            self._on_trouble(
+            self.trouble = (
                 f"{self.directory}: the journal cannot be written: {error}; points are held in memory only, "
                 "make room or mend the directory"
             )
+            self._on_trouble(self.trouble)
             return False
+        self.trouble = ""
         return True
+
+    def _look_after_names(self) -> None:
+        """Write all names anew if somebody removed their file: without it the segments to come mean nothing."""
+        if self._names is not None and not os.path.exists(self._names.path):
+            self._names = None
+            self._names_written = 0
 
     def _segment(self, number: int) -> AppendFile:
         path = os.path.join(self.directory, f"points-{self.epoch}-{number}.cpj")
@@ -304,7 +316,10 @@ class Journal:
         """Sync and close; a journal without unconfirmed segments leaves an empty directory."""
         self._current = None
         names, self._names = self._names, None
-        self.sync()
+        try:
+            self.sync()
+        except OSError as error:
+            self._on_trouble(f"{self.directory}: the journal cannot be forced to the disk: {error}")
         if not self._paths and names is not None:
             _unlink(names.path)
 

@@ -61,8 +61,9 @@ class Figures:
         """The document of ``GET /health``."""
         d = self._daemon
         ledger = d.ledger.as_dict()
+        journal_trouble = d.journal.trouble if d.journal is not None else ""
         return {
-            "status": "ok" if d.ready and ledger["balanced"] else "starting" if not d.ready else "unbalanced",
+            "status": self._status(ledger["balanced"], d.writers.trouble or journal_trouble),
             "version": __version__,
             "instance": d.settings.instance,
             "uptime": round(d.uptime(), 3),
@@ -86,12 +87,14 @@ class Figures:
                 "errors": d.writers.errors.value,
                 "deaths": d.writers.deaths.value,
                 "busy_seconds": round(d.writers.busy_seconds, 3),
+                "trouble": d.writers.trouble,
             },
             "journal": {
                 "enabled": d.journal is not None,
                 "segments": d.journal.segments if d.journal is not None else 0,
                 "unjournaled": d.journal.unjournaled.value if d.journal is not None else 0,
                 "damaged_records": d.journal.damaged.value if d.journal is not None else 0,
+                "trouble": journal_trouble,
             },
             "connections": len(d.receivers),
             "adoption": {
@@ -101,6 +104,11 @@ class Figures:
             },
             "unreadable_files": d.store.damaged,
         }
+
+    def _status(self, balanced: bool, trouble: str) -> str:
+        if not self._daemon.ready:
+            return "starting"
+        return "unbalanced" if not balanced else "degraded" if trouble else "ok"
 
     def metrics_text(self) -> str:
         """The Prometheus text of ``GET /metrics``."""

@@ -5,12 +5,13 @@ The law.
 * Each share of the metrics has one writer and at most one loan out.  A sweep ends with an Outcome,
   and the loan is confirmed; or the writer fails, and the loan is given back.  Nothing else ends it.
 * The starts of two sweeps of a share lie at least `interval` seconds apart, unless the cache is more
-  than half full.  After a full disk or a dead writer the distance doubles, up to a minute.
+  than half full.  After a dead writer or a sweep that wrote nothing the distance doubles, up to a minute.
 * A writer process that dies is started again; it is told the names anew as it needs them.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -22,11 +23,13 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread, deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
+import carbonpy
 from carbonpy.cache.cache import Cache, Loan
 from carbonpy.clock import TokenBucket
 from carbonpy.columns import EMPTY, Columns
@@ -41,6 +44,8 @@ from carbonpy.writing.sweep import Outcome, Sweeper, WriteSettings
 log = Logger("console")
 _LONGEST_PAUSE = 60.0
 _NAMES_AT_ONCE = 10_000
+#: At the end, sweeps that bring nothing to the disk are repeated so often.
+_LAST_TRIES = 4
 #: (file name, text) of storage-schemas.conf and storage-aggregation.conf; None: the built-in rules.
 RuleTexts = tuple[tuple[str, str] | None, tuple[str, str] | None]
 
@@ -203,7 +208,7 @@ class ProcessWriter(ProcessProtocol):
             descriptors[ORDERS_FD + 1] = self._lock_fd
         command = [sys.executable, "-m", "carbonpy.daemons.writer"]
         try:
-            process = self._reactor.spawnProcess(self, sys.executable, command, env=None, childFDs=descriptors)
+            process = self._reactor.spawnProcess(self, sys.executable, command, _environment(), childFDs=descriptors)
         except OSError as error:
             self._start_later(f"cannot be started: {error}")
             return
@@ -319,6 +324,13 @@ class ProcessWriter(ProcessProtocol):
             waiting.errback(failure or Failure(WriterDied(f"writer process {self._number} ended before its sweep did")))
 
 
+def _environment() -> dict[str, str]:
+    """Ours, with the place that carbonpy was imported from: a writer is never of another version than its parent."""
+    root = os.path.dirname(os.path.dirname(os.path.abspath(carbonpy.__file__)))
+    paths = [root, os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
 def _rules_fields(texts: RuleTexts) -> dict[str, Any]:
     return {"schemas": texts[0], "aggregations": texts[1]}
 
@@ -330,8 +342,12 @@ class _Share:
         self.number = number
         self.writer = writer
         self.loan: Loan | None = None
+        #: Files that the sweep under way may make, out of what MAX_CREATES_PER_MINUTE allows for all shares.
+        self.granted = 0.0
         self.started = float("-inf")
         self.pause = 0.0
+        #: What keeps points from their files, in a sentence; "" if nothing does.
+        self.trouble = ""
 
 
 class Writers:
@@ -364,6 +380,7 @@ class Writers:
         self._on_made = on_made
         self.log_sweeps = log_sweeps
         self._running = False
+        self._first = 0
         self._timer: Any = None
         self._idle: list[Deferred[None]] = []
         self.written = Counter()
@@ -387,6 +404,11 @@ class Writers:
         """How many metrics have points that wait for their file to be made."""
         return self._cache.missing
 
+    @property
+    def trouble(self) -> str:
+        """What kept points from their files in the last sweeps, in a sentence; "" if nothing did."""
+        return next((share.trouble for share in self._shares if share.trouble), "")
+
     def start(self) -> None:
         """Sweep from now on."""
         self._running = True
@@ -399,7 +421,9 @@ class Writers:
         now = self._reactor.seconds()
         interval = 0.0 if self._pressed() else self.interval
         next_look = self.interval or 0.05
-        for share in self._shares:
+        # Not always the same first, which would take the only file that may be made.
+        self._first = (self._first + 1) % len(self._shares)
+        for share in self._shares[self._first :] + self._shares[: self._first]:
             if share.loan is None:
                 due = share.started + max(interval, share.pause)
                 if due <= now:
@@ -411,16 +435,25 @@ class Writers:
         self._timer = self._reactor.callLater(next_look, self.look)
 
     def _sweep(self, share: _Share, now: float) -> None:
-        allowed = float("inf") if self.creates is None else max(0.0, self.creates.available() // len(self._shares))
+        allowed = self._allowed()
         loan = self._cache.lend(share.number, creates=allowed)
         if loan is None:
             return
         share.loan = loan
+        share.granted = allowed
         share.started = now
         finished = maybeDeferred(share.writer.sweep, loan, allowed)
         finished.addCallbacks(self._done, self._died, callbackArgs=(share,), errbackArgs=(share,))
         finished.addErrback(lambda failure: log.failure("a sweep could not be settled", failure))
         finished.addBoth(lambda _: self._settled())
+
+    def _allowed(self) -> float:
+        """How many files the next sweep may make: an equal part of what is not granted to others, but at least one."""
+        if self.creates is None:
+            return float("inf")
+        idle = sum(share.loan is None for share in self._shares)
+        granted = sum(share.granted for share in self._shares if share.loan is not None)
+        return float(max(0, -(-int(self.creates.available() - granted) // max(1, idle))))
 
     def _done(self, outcome: Outcome, share: _Share) -> None:
         loan, share.loan = share.loan, None
@@ -448,10 +481,12 @@ class Writers:
             self._on_made(outcome.made.tolist())
         for sentence in outcome.sentences:
             log.warn("{sentence}", sentence=sentence)
-        if outcome.stopped:
+        failing = bool(outcome.errors) and len(outcome.deferred) > len(outcome.missing)
+        if outcome.stopped or (failing and not outcome.written):
             share.pause = min(max(1.0, share.pause * 2), _LONGEST_PAUSE)
         else:
             share.pause = 0.0
+        share.trouble = outcome.sentences[-1] if failing and outcome.sentences else outcome.stopped
         if self.log_sweeps:
             log.info(
                 "swept {points} points of {files} files ({new} new) in {seconds:.3f} s",
@@ -493,17 +528,32 @@ class Writers:
         """The file of a metric was changed by the daemon itself."""
         self._shares[identity % len(self._shares)].writer.forget(identity)
 
-    def flush(self) -> Deferred[None]:
-        """Sweep what is in the cache now, whatever the calendar says; fires when no loan is out any more."""
+    def flush(self, everything: bool = False) -> Deferred[None]:
+        """Sweep what is in the cache now, whatever the calendar says; fires when no loan is out any more.
+
+        `everything`: and again, with as many new files as it takes, until nothing more can be written.
+        """
         self._running = False
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
-        return self._when_idle().addCallback(lambda _: self._last_sweeps())
+        if everything:
+            self.creates = None
+        return self._when_idle().addCallback(lambda _: self._last_sweeps(_LAST_TRIES if everything else 0))
 
-    def _last_sweeps(self) -> Deferred[None]:
+    def _last_sweeps(self, tries: int) -> Deferred[None]:
+        before = self._cache.cached
         for share in self._shares:
             self._sweep(share, self._reactor.seconds())
-        return self._when_idle()
+
+        def again(_: None) -> Deferred[None] | None:
+            stuck = self._cache.cached >= before
+            if not tries or not self._cache.cached or (stuck and tries == 1):
+                return None
+            # A writer that has just died is there again in a moment.
+            wait = 0.5 if stuck else 0.0
+            return deferLater(self._reactor, wait, self._last_sweeps, tries - 1 if stuck else _LAST_TRIES)
+
+        return self._when_idle().addCallback(again)
 
     def _when_idle(self) -> Deferred[None]:
         idle: Deferred[None] = Deferred()

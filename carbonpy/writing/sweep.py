@@ -17,6 +17,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -129,7 +130,7 @@ class Sweeper:
         """At most so many files a second (inf: as fast as it goes)."""
         limited = updates_per_second != float("inf")
         self._bucket = TokenBucket(updates_per_second, updates_per_second, time.monotonic) if limited else None
-        self._block = int(max(1, min(BLOCK_FILES, updates_per_second / 10))) if limited else BLOCK_FILES
+        self._block = int(max(1, min(_block_files(), updates_per_second / 10 if limited else BLOCK_FILES)))
 
     def set_rules(self, header_for: Callable[[str], bytes]) -> None:
         """New rules for the files that are made from now on."""
@@ -213,6 +214,11 @@ class Sweeper:
     def file_of(self, identity: int) -> str:
         """Where the file of a metric is."""
         return f"{self.settings.data_dir}/{relative_path(self.table.metrics[identity], self.settings.hash_filenames)}"
+
+
+def _block_files() -> int:
+    """How many files may be open at once: at most half of what the system lets this process open."""
+    return min(BLOCK_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
 
 
 class _Block:

@@ -251,6 +251,31 @@ def test_names_are_on_the_disk_before_the_batches_that_use_them(directory: str) 
     assert names.new_names(FIRST + 20) == (FIRST + 20, [])
 
 
+def test_names_are_written_anew_when_their_file_was_removed(directory: str) -> None:
+    names = Names()
+    journal = Journal(directory)
+    assert journal.append(names.columns([("a", 1, 1.0), ("b", 1, 1.0)]), names.new_names)
+    journal.rotate()
+    for entry in os.listdir(directory):
+        os.unlink(os.path.join(directory, entry))
+    assert journal.append(names.columns([("b", 2, 2.0)]), names.new_names)
+    journal.sync()
+    assert replayed(directory)[1] == [[[("b", 2, 2.0)]]]
+
+
+def test_trouble_is_told_until_a_batch_is_written(directory: str) -> None:
+    names, heard = Names(), []
+    place = f"{directory}/journal"
+    journal = Journal(place, on_trouble=heard.append)
+    shutil.rmtree(place)
+    assert not journal.append(names.columns([("a", 1, 1.0)]), names.new_names)
+    assert place in journal.trouble and heard == [journal.trouble]
+    os.mkdir(place)
+    assert journal.append(names.columns([("a", 1, 1.0)]), names.new_names)
+    assert journal.trouble == ""
+    assert journal.unjournaled.value == 1
+
+
 def test_a_name_is_interned_only_if_a_point_needs_it(directory: str) -> None:
     journal = write(directory, [[[("gone", 1, 1.0)]], [[("here", 1, 1.0)]]])
     journal.forget({1000})
