@@ -62,7 +62,7 @@ from carbonpy.net.gathering import Gatherer
 from carbonpy.net.receivers import LineReceiver, PickleReceiver, ReceiverFactory, ReceiverLimits, Receivers, UdpReceiver
 from carbonpy.net.writers import ProcessWriter, ThreadWriter, Writer, Writers
 from carbonpy.reading.local import LocalStore
-from carbonpy.settings import Settings, compare, load
+from carbonpy.settings import Settings, compare, load, reloaded
 from carbonpy.web.limits import Limits
 from carbonpy.web.site import make_site
 from carbonpy.whisper import file as whisper_file
@@ -184,7 +184,7 @@ class CacheDaemon:
         """A metric is seen for the first time: the catalogue hears of it."""
         self.catalog.note(metric)
         if b";" in metric:
-            self._encoded[encoded(metric.decode())] = identity
+            self._encoded[encoded(metric.decode(), self.settings.cache.tag_hash_filenames)] = identity
 
     def _new_names(self, first: int) -> tuple[int, list[bytes]]:
         """For the journal: the names of all ids from `first` on."""
@@ -227,10 +227,13 @@ class CacheDaemon:
 
     def peek(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
         """(timestamps, values) of what is cached of a metric, by name or encoded path.  Safe from any thread."""
-        identity = self._encoded.get(metric)
-        if identity is None:
-            identity = self.names.id_of(metric)
+        identity = self._identity(metric)
         return _NO_POINTS if identity is None else self.cache.peek(identity)
+
+    def _identity(self, metric: str) -> int | None:
+        """The id of a metric by name or encoded path.  Safe from any thread."""
+        identity = self._encoded.get(metric)
+        return self.names.id_of(metric) if identity is None else identity
 
     # ---- starting
 
@@ -389,7 +392,7 @@ class CacheDaemon:
             whisper_file.set_method(self._path(metric), value)
         except (OSError, WhisperException) as error:
             raise CarbonError(f"{metric}: its file cannot be changed: {error}") from None
-        identity = self.names.id_of(canonical(metric))
+        identity = self._identity(canonical(metric))
         if identity is not None:
             self.writers.forget(identity)
         return old
@@ -417,7 +420,7 @@ class CacheDaemon:
                     log.warn("{change}: takes effect after a restart", change=str(change))
                 for change in changes.reload:
                     log.info("{change}", change=str(change))
-                self._apply(new)
+                self._apply(reloaded(self.settings, new))
         self.reload_rules()
 
     def _apply(self, settings: Settings) -> None:

@@ -4,7 +4,7 @@ The law: components never see this package.  `load` is called by daemons and the
 plain values to what they compose.
 """
 
-from carbonpy.settings.loading import Change, Changes, Settings, Values, compare, load, read_text
+from carbonpy.settings.loading import Change, Changes, Settings, Values, compare, load, read_text, reloaded
 from carbonpy.settings.places import RulesFiles
 from carbonpy.settings.table import SETTINGS, Setting
 
@@ -19,4 +19,5 @@ __all__ = [
     "compare",
     "load",
     "read_text",
+    "reloaded",
 ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from carbonpy.errors import ConfigError
@@ -127,6 +127,17 @@ def compare(old: Settings, new: Settings) -> Changes:
         tuple(change for change in changes if change.setting.reload),
         tuple(change for change in changes if not change.setting.reload),
     )
+
+
+def reloaded(running: Settings, new: Settings) -> Settings:
+    """What is in force in a running daemon that was told to take `new`: what needs a restart stays as it was."""
+
+    def section(name: str, values: Values) -> Values:
+        rows = {setting.key: (new if setting.reload else running).value(setting)
+                for setting in SETTINGS if setting.section == name}
+        return Values(name, {**dict(values), **rows})
+
+    return replace(running, cache=section("cache", running.cache), web=section("web", running.web))
 
 
 def read_text(path: str) -> str:

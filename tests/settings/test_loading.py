@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from carbonpy.errors import ConfigError
-from carbonpy.settings import SETTINGS, compare, load
+from carbonpy.settings import SETTINGS, compare, load, reloaded
 from carbonpy.settings.kinds import Choice, Flag, Number, Port
 from carbonpy.settings.unsupported import UNSUPPORTED
 
@@ -270,6 +270,17 @@ def test_comparing_tells_what_takes_effect_and_what_needs_a_restart(tmp_path: Pa
         "JOURNAL_DIR",
     ]
     assert changes and not compare(old, old)
+
+
+def test_a_running_daemon_takes_what_it_can_and_keeps_what_needs_a_restart() -> None:
+    old = load(None, environ={})
+    new = load(None, environ={}, overrides={"MAX_CACHE_SIZE": 7, "LINE_RECEIVER_PORT": 2103, "HTTP_PORT": 81})
+    found = reloaded(old, new)
+    assert [change.setting.name for change in compare(old, found).reload] == ["MAX_CACHE_SIZE"]
+    assert compare(old, found).restart == ()
+    # It is still said at the next reload, and a change taken back is none.
+    assert compare(found, new).restart == compare(old, new).restart != ()
+    assert not compare(reloaded(found, old), old)
 
 
 def _values(kind: object) -> st.SearchStrategy[object]:
