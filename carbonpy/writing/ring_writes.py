@@ -54,6 +54,7 @@ class RingWrites:
         bases: list[np.ndarray],
         open_slots: OpenSlots,
         new: np.ndarray,
+        now: int,
         on_error: Callable[[int, OSError], None],
     ) -> None:
         """`bases[k]`: int64[n], known bases of archive k (0: not known), changed in place, and so is `open_slots`.
@@ -66,6 +67,7 @@ class RingWrites:
         self._bases = bases
         self._open = open_slots
         self._new = new
+        self._now = now
         self._on_error = on_error
         self.failed: set[int] = set()
 
@@ -202,8 +204,11 @@ class RingWrites:
             filled_to = np.zeros(len(metric), np.int64)
             filled_to[rows] = filled
             reached = np.maximum(np.maximum(reached, filled_to[last]), np.where(ahead, 0, newest))
-            # Late points of an older coarse slot leave the open one as it is.
-            changed = np.flatnonzero(ahead | (newest == OpenSlots.UNKNOWN) | (coarse[last] >= state.slot[metrics]))
+            # Late points of an older coarse slot leave the open one as it is.  Of a file that was met now the
+            # open one is known only if it is the present one: behind an older one may lie more than we read.
+            present = coarse[last] + layout.steps[1] > self._now
+            known = newest != OpenSlots.UNKNOWN
+            changed = np.flatnonzero(ahead | np.where(known, coarse[last] >= state.slot[metrics], present))
         owners, rows = metrics[changed], last[changed]
         state.slot[owners] = coarse[rows]
         state.count[owners] = running.count[rows]

@@ -296,7 +296,10 @@ class _Block:
                         continue
                 known = self._check(number, identity, fd, path)
             except FileNotFoundError:
-                fd, known = self._make(number, identity, path)
+                if ";" in metric and self._takes_hashed_name(metric, path):
+                    fd, known = self._open_again(number, identity, path)
+                else:
+                    fd, known = self._make(number, identity, path)
             except WhisperException as error:
                 os.close(fd)
                 fd, known = self._replace(number, identity, path, str(error))
@@ -331,6 +334,32 @@ class _Block:
         at = layout.offsets[0]
         self._met[number] = int.from_bytes(data[at : at + 4], "big") if at + 4 <= len(data) else 0
         return found
+
+    def _takes_hashed_name(self, metric: str, path: str) -> bool:
+        """Whether the file of a tagged metric was there under its readable name; it has `path` now, as in carbon."""
+        if not self._sweeper.settings.hash_filenames:
+            return False
+        readable = f"{self._sweeper.settings.data_dir}/{relative_path(metric, False)}"
+        try:
+            os.rename(readable, path)
+        except OSError:
+            return False
+        return True
+
+    def _open_again(self, number: int, identity: int, path: str) -> tuple[int, int]:
+        """(descriptor, layout) of a file that was renamed a moment ago; (-1, -1) if it cannot be used now."""
+        fd = -1
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            return fd, self._check(number, identity, fd, path)
+        except WhisperException as error:
+            os.close(fd)
+            return self._replace(number, identity, path, str(error))
+        except OSError as error:
+            if fd >= 0:
+                os.close(fd)
+            self._error(number, error)
+            return -1, -1
 
     def _make(self, number: int, identity: int, path: str) -> tuple[int, int]:
         """(descriptor, layout) of a new file; (-1, -1) if it may not or cannot be made now."""
@@ -400,11 +429,13 @@ class _Block:
 
         plain = plain_metrics(layout, metric, times, len(chosen), now)
         if plain.all():
-            RingWrites(layout, fds, bases, open_slots, new, on_error).write(metric, times, points)
+            RingWrites(layout, fds, bases, open_slots, new, now, on_error).write(metric, times, points)
         else:
             fast = plain[metric]
             if fast.any():
-                RingWrites(layout, fds, bases, open_slots, new, on_error).write(metric[fast], times[fast], points[fast])
+                RingWrites(layout, fds, bases, open_slots, new, now, on_error).write(
+                    metric[fast], times[fast], points[fast]
+                )
             for number in np.flatnonzero(~plain).tolist():
                 mine = metric == number
                 self._write_slowly(layout, fds[number], times[mine], points[mine], now, number, on_error)

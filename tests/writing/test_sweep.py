@@ -133,3 +133,17 @@ def test_long_regular_series_with_gaps_leave_the_bytes_of_update_many(archives, 
             assert read(f"{directory}/m.wsp") == read(theirs)
     finally:
         shutil.rmtree(directory)
+
+
+def test_a_tagged_file_with_a_readable_name_gets_its_hashed_one(directory: str) -> None:
+    header = pack_header([(10, 12), (60, 10)], 0.5, "average")
+    name = "disk.used;dc=a;host=b"
+    readable = Sweeper(WriteSettings(directory, hash_filenames=False), lambda metric: header, clock=lambda: START)
+    hashed = Sweeper(WriteSettings(directory), lambda metric: header, clock=lambda: START)
+    for sweeper, age, value in ((readable, 20, 1.0), (hashed, 10, 2.0)):
+        sweeper.learn([16], [name])
+        outcome = sweeper.sweep([columns([(16, START - age, value)])], creates=1 if sweeper is readable else 0)
+        assert (outcome.written, len(outcome.deferred)) == (1, 0)
+    assert not os.path.exists(f"{directory}/{relative_path(name, False)}")
+    _, values = whisper.fetch(f"{directory}/{relative_path(name)}", START - 30, START, now=START)
+    assert values == [1.0, 2.0, None]
