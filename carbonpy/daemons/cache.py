@@ -61,7 +61,7 @@ from carbonpy.net.carbonlink import CarbonLinkFactory
 from carbonpy.net.gathering import Gatherer
 from carbonpy.net.receivers import LineReceiver, PickleReceiver, ReceiverFactory, ReceiverLimits, Receivers, UdpReceiver
 from carbonpy.net.writers import ProcessWriter, ThreadWriter, Writer, Writers
-from carbonpy.reading.local import LocalStore
+from carbonpy.reading.local import TAGGED, LocalStore
 from carbonpy.settings import Settings, compare, load, reloaded
 from carbonpy.web.limits import Limits
 from carbonpy.web.site import make_site
@@ -371,7 +371,9 @@ class CacheDaemon:
         except MetricError as error:
             raise CarbonError(str(error)) from None
         cache = self.settings.cache
-        return os.path.join(cache.local_data_dir, relative_path(name, cache.tag_hash_filenames))
+        # The path of a tagged metric with a readable leaf has a ";", but is no name with tags.
+        there = metric.replace(".", "/") + ".wsp" if metric.startswith(TAGGED) else None
+        return os.path.join(cache.local_data_dir, there or relative_path(name, cache.tag_hash_filenames))
 
     def _get_metadata(self, metric: str, key: str) -> Any:
         if key != "aggregationMethod":
@@ -392,7 +394,7 @@ class CacheDaemon:
             whisper_file.set_method(self._path(metric), value)
         except (OSError, WhisperException) as error:
             raise CarbonError(f"{metric}: its file cannot be changed: {error}") from None
-        identity = self._identity(canonical(metric))
+        identity = self._identity(metric if metric in self._encoded else canonical(metric))
         if identity is not None:
             self.writers.forget(identity)
         return old
