@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from carbonpy.catalog.store import Catalog, Node
 
 #: Names added at a time; what SQLite is given for more would double the memory of the names.
-_AT_ONCE = 20_000
+_AT_ONCE = 5_000
 
 
 class LiveCatalog:
