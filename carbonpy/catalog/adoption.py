@@ -136,6 +136,8 @@ def _remove_gone(
     if not candidates:
         return
     progress.removed += catalog.remove(candidates)
+    # Who took these metrics for known learns that they are not any more.
+    catalog.set_fact("removed_at", str(time.time_ns()))
     # A daemon that runs beside may have taken points or made a file since the look; its metrics come back at once.
     back = [metric for metric in candidates if not _is_gone(root, metric) or in_cache(metric)]
     progress.removed -= catalog.add(back)

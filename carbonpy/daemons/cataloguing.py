@@ -1,7 +1,7 @@
 """How the catalogue of a running daemon stays complete.
 
-The law: a metric is noted when it is first seen and again when its file is made later than that, so
-that one which a rescan removed meanwhile comes back.  A catalogue that never took in the whisper tree
+The law: a metric is noted when it is first seen and again when its file is made later than that, or
+after a rescan, so that one which the rescan removed meanwhile comes back.  A catalogue that never took in the whisper tree
 (new, damaged and set aside, deleted) adopts it in the background, leaving the disk to others most of
 the time.
 """
@@ -36,13 +36,29 @@ class Cataloguing:
         #: Ids below were first seen at least one `look_back` ago.
         self._seen_before = FIRST_ID
         self._seen = FIRST_ID
+        #: Ids above whose file was made since the last `feed`; what the catalogue said then of removals.
+        self._made: list[int] = []
+        self._removed_at: str | None = None
         self.progress = Progress()
 
     def feed(self) -> Any:
         """Add what was noted, in a thread; fires when it is done."""
-        if self._live.pending:
-            return deferToThread(self._live.flush).addErrback(self._failed)
-        return None
+        if not self._live.pending and not self._made:
+            return None
+        made, self._made = self._made, []
+        return deferToThread(self._feed).addCallback(self._fed, made).addErrback(self._failed)
+
+    def _feed(self) -> str | None:
+        """In a thread: add; when metrics were last removed."""
+        self._live.flush()
+        return self._live.catalog.fact("removed_at")
+
+    def _fed(self, removed_at: str | None, made: list[int]) -> None:
+        if removed_at != self._removed_at:
+            self._removed_at = removed_at
+            self._seen_before = self._names.next_id
+            for identity in made:
+                self.made(identity)
 
     def _failed(self, failure: Any) -> None:
         failure.trap(CatalogError)
@@ -52,6 +68,8 @@ class Cataloguing:
         """The file of a metric was made."""
         if identity < self._seen_before:
             self._live.note(self._names.metrics([identity])[0])
+        else:
+            self._made.append(identity)
 
     def look_back(self) -> Any:
         """Call now and then: remember which ids are not new any more, and adopt if the catalogue is empty-handed."""

@@ -115,6 +115,18 @@ def test_an_existing_tree_is_adopted_and_reconciled_beside_the_daemon(
     assert old[0] in found(daemon, "tree.rack0.*.load")
     assert rendered(daemon, old[0], start, 1) == [8.0]
 
+    # The same for one that was seen for the first time a moment before.
+    daemon.send_lines([f"young.m 1 {start}"])
+    until_received(daemon, 3)
+    settle(daemon)
+    file_of(daemon, "young.m").unlink()
+    catalog(daemon, "rescan")
+    assert found(daemon, "young.*") == []
+    daemon.send_lines([f"young.m 2 {start}"])
+    until_received(daemon, 4)
+    settle(daemon)
+    until("it is found again", lambda: found(daemon, "young.*") == ["young.m"])
+
     # A second life does not adopt again.
     assert daemon.terminate() == 0
     daemon.start()
