@@ -218,7 +218,10 @@ class CacheDaemon:
         self.ledger.dropped.add("replaced", points)
 
     def _pressed(self) -> bool:
-        return self.cache.cached > min(self.settings.cache.max_cache_size, 10_000_000) / 2
+        """Whether more than half of the room is taken.  Points that wait for files have theirs; haste is no help."""
+        waiting = self.cache.waiting()
+        room = min(self.settings.cache.max_cache_size - waiting, 10_000_000)
+        return self.cache.cached - waiting > max(room, 0) / 2
 
     def _room(self) -> None:
         if self.receivers.paused and self.cache.cached < _LOW_WATERMARK * self.settings.cache.max_cache_size:

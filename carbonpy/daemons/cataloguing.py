@@ -1,9 +1,9 @@
 """How the catalogue of a running daemon stays complete.
 
 The law: a metric is noted when it is first seen and again when its file is made later than that, or
-after a rescan, so that one which the rescan removed meanwhile comes back.  A catalogue that never took in the whisper tree
-(new, damaged and set aside, deleted) adopts it in the background, leaving the disk to others most of
-the time.
+after a rescan, so that one which the rescan removed meanwhile comes back.  A catalogue that never took
+in the whisper tree (new, damaged and set aside, deleted) adopts it in the background, leaving the disk
+to others most of the time.
 """
 
 from __future__ import annotations

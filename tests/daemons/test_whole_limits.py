@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 from support.running import RunningDaemon, dropped
 from support.waiting import until
-from support.whole import ask, balanced, file_of, lines, rendered, settle, stored, until_received
+from support.whole import ask, balanced, file_of, lines, rendered, settle, share_of_a_core, stored, until_received
 
 
 def made(daemon: RunningDaemon, metrics: list[str]) -> int:
@@ -150,6 +150,17 @@ def test_a_full_cache_stops_tcp_senders_drops_udp_and_goes_on_when_there_is_room
     for number in range(20):
         assert stored(daemon, f"full.p{number}", start, 1000) == list(range(1000))
     assert file_of(daemon, "full.late").exists()
+
+
+def test_a_cache_full_of_points_that_wait_for_files_is_not_looked_through_without_end(
+    carbonpy_daemon: Callable[..., RunningDaemon]
+) -> None:
+    daemon = carbonpy_daemon(conf_extra={"MAX_CACHE_SIZE": 500_000, "MAX_CREATES_PER_MINUTE": 0, "SWEEP_INTERVAL": 4})
+    metrics = [f"many.m{number}" for number in range(40_000)]
+    daemon.send_lines(lines(metrics, int(time.time()) - 100, 10))
+    until("all of them wait", lambda: daemon.health()["cache"]["waiting"] == 400_000)
+    used = share_of_a_core(daemon, 3)
+    assert used < 0.1, f"{used:.1%} of a core"
 
 
 def test_a_hard_limit_of_open_files_slows_nothing_to_a_halt(carbonpy_daemon: Callable[..., RunningDaemon]) -> None:

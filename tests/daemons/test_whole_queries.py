@@ -16,9 +16,20 @@ from typing import Any
 
 import pytest
 import whisper
-from support.running import REPOSITORY, RunningDaemon, descendants
+from support.running import REPOSITORY, RunningDaemon
 from support.waiting import until
-from support.whole import TAGGED, ask, balanced, file_of, lines, rendered, settle, stored, until_received
+from support.whole import (
+    TAGGED,
+    ask,
+    balanced,
+    file_of,
+    lines,
+    rendered,
+    settle,
+    share_of_a_core,
+    stored,
+    until_received,
+)
 
 from carbonpy.metric import encoded, relative_path
 
@@ -51,16 +62,6 @@ def figures(daemon: RunningDaemon) -> dict[str, float]:
         assert name.partition("{")[0] in typed
         samples[name] = float(value)
     return samples
-
-
-def cpu_seconds(daemon: RunningDaemon) -> float:
-    """User and system time of the daemon and its children."""
-    total = 0
-    for pid in (daemon.pid, *descendants(daemon.pid)):
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / os.sysconf("SC_CLK_TCK")
 
 
 def catalog(daemon: RunningDaemon, *words: str) -> str:
@@ -327,7 +328,5 @@ def test_an_idle_daemon_leaves_the_machine_to_others(carbonpy_daemon: Callable[.
     daemon.send_lines(lines(metrics, int(time.time()) - 100, 2))
     until_received(daemon, 4000)
     settle(daemon)
-    begun, before = time.monotonic(), cpu_seconds(daemon)
-    until("five seconds have passed", lambda: time.monotonic() - begun > 5, interval=0.5)
-    used = (cpu_seconds(daemon) - before) / (time.monotonic() - begun)
+    used = share_of_a_core(daemon, 5)
     assert used < 0.05, f"{used:.1%} of a core"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import socket
 import struct
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -72,6 +74,22 @@ def writers(daemon: RunningDaemon) -> list[int]:
         if b"carbonpy.daemons.writer" in command and is_running(pid):
             found.append(pid)
     return found
+
+
+def cpu_seconds(daemon: RunningDaemon) -> float:
+    """User and system time of the daemon and its children."""
+    total = 0
+    for pid in (daemon.pid, *descendants(daemon.pid)):
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def share_of_a_core(daemon: RunningDaemon, seconds: float) -> float:
+    """How much of one core the daemon and its children use in the `seconds` to come."""
+    begun, before = time.monotonic(), cpu_seconds(daemon)
+    until(f"{seconds:g} s have passed", lambda: time.monotonic() - begun > seconds, interval=0.25)
+    return (cpu_seconds(daemon) - before) / (time.monotonic() - begun)
 
 
 def until_received(daemon: RunningDaemon, count: int, timeout: float = 20.0) -> dict[str, Any]:
