@@ -320,8 +320,7 @@ class Cache:
         """The writer died: everything of the loan is as if it had never been lent."""
         with self._lock:
             self._loans[loan.share] = None
-            waiting, fresh = _partition(loan.runs + self._runs[loan.share])
-            self._runs[loan.share] = waiting + fresh
+            self._runs[loan.share] = loan.runs + self._runs[loan.share]
 
     # ---- looking
 

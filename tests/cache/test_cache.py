@@ -17,7 +17,7 @@ from carbonpy.cache.journal import Journal
 from carbonpy.columns import Columns
 
 FIRST = 16
-METRICS = 12
+METRICS = 6
 DENIED = 3
 NOTHING = np.empty(0, np.uint32)
 Model = dict[tuple[int, int], float]
@@ -94,7 +94,7 @@ class CacheAgainstADict(RuleBasedStateMachine):
 
     # ---- what can happen
 
-    @rule(points=st.lists(st.tuples(st.integers(0, METRICS - 1), st.integers(1, 6)), min_size=1, max_size=12))
+    @rule(points=st.lists(st.tuples(st.integers(0, METRICS - 1), st.integers(1, 3)), min_size=1, max_size=8))
     def append(self, points: list[tuple[int, int]]) -> None:
         batch = []
         for number, time in points:
@@ -225,7 +225,7 @@ class JournalledCacheAgainstADict(CacheAgainstADict):
     journalled = True
 
 
-limits = settings(max_examples=120, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+limits = settings(max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck))
 TestCacheAgainstADict = CacheAgainstADict.TestCase
 TestCacheAgainstADict.settings = limits
 TestJournalledCacheAgainstADict = JournalledCacheAgainstADict.TestCase
@@ -292,6 +292,25 @@ def test_what_was_written_is_not_replayed_because_other_metrics_of_its_segment_w
     counts = [replayed.replay(again, segment, names.intern, FIRST) for segment in again.leftovers()]
     assert counts == [{FIRST: METRICS - 5}]
     assert peeked(replayed) == {(identity, 1): 1.0 for identity in everyone[5:]}
+
+
+def test_an_older_value_does_not_outlive_the_newer_one_because_another_share_is_slow(tmp_path) -> None:
+    names = Names(list(range(METRICS)))
+    journal = Journal(str(tmp_path))
+    cache = Cache(shares=2, journal=journal, new_names=names.new_names)
+    cache.append(*columns([(FIRST, 1, 1.0), (FIRST + 1, 1, 1.0)]))
+    slow = cache.lend(1)
+    cache.confirm(cache.lend(0), NOTHING)
+    cache.append(*columns([(FIRST, 1, 2.0)]))
+    cache.confirm(cache.lend(0), NOTHING)
+    again = Journal(str(tmp_path))
+    replayed = Cache(journal=again, new_names=names.new_names)
+    for segment in again.leftovers():
+        replayed.replay(again, segment, names.intern, FIRST)
+    # The file holds 2.0: after a crash it is written again, and not 1.0 over it.
+    assert peeked(replayed) == {(FIRST, 1): 2.0, (FIRST + 1, 1): 1.0}
+    cache.confirm(slow, NOTHING)
+    assert journal.segments == 0
 
 
 def test_points_whose_names_are_refused_now_are_counted_by_verdict_and_their_segment_goes(tmp_path) -> None:
