@@ -77,8 +77,10 @@ class DaemonInSmall(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "directory"):
-            self.flush()
-            shutil.rmtree(self.directory)
+            try:
+                self.flush()
+            finally:
+                shutil.rmtree(self.directory)
 
     def balance(self) -> None:
         assert self.ledger["received"] == self.ledger["written"] + self.ledger["dropped"] + self.cache.cached

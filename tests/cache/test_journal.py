@@ -104,7 +104,7 @@ points = st.tuples(
 histories = st.lists(
     st.lists(st.lists(points, min_size=1, max_size=10), min_size=1, max_size=4), min_size=1, max_size=3
 )
-thorough = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+thorough = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @contextmanager
