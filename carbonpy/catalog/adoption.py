@@ -9,6 +9,8 @@ directories, names with a dot, a control character or bytes that are not UTF-8 a
 ``_tagged/xxx/yyy/`` a readable leaf (``_DOT_`` for the dot) gives back the tagged name if its hash fits its directory;
 a hashed leaf does not tell its name and is kept as its encoded path until the metric arrives (`store`).
 
+Files that a killed writer did not finish (`whisper.creation.is_temporary`) are removed when they are an hour old.
+
 Symbolic links are followed, after the directories proper and each once, and never to a directory above themselves: so
 every metric has the name of its own place first, and a loop ends.
 """
@@ -28,9 +30,12 @@ from carbonpy.catalog.store import Catalog
 from carbonpy.clock import Clock
 from carbonpy.errors import MetricError
 from carbonpy.metric import canonical, is_tagged, relative_path
+from carbonpy.whisper.creation import is_temporary
 
 #: Files (or, when looking for files that are gone, metrics) in one step.
 STEP = 500
+#: An unfinished new file of this age was left by a writer that was killed.
+_LEFTOVER_SECONDS = 3600
 
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff.;]")
 _TAGGED_DIRECTORY = re.compile(r"_tagged\.[0-9a-f]{3}\.[0-9a-f]{3}\Z")
@@ -200,6 +205,8 @@ def _metrics_below(root: str, progress: Progress) -> Iterator[str]:
         with entries:
             for entry in entries:
                 node, kind = _stem(entry.name), "file"
+                if is_temporary(entry.name):
+                    _remove_leftover(entry)
                 try:
                     if node is None:
                         if not entry.is_dir():
@@ -221,6 +228,16 @@ def _metrics_below(root: str, progress: Progress) -> Iterator[str]:
                     waiting.append((entry.path, _join(prefix, node)))
                 else:
                     yield _join(prefix, node)
+
+
+def _remove_leftover(entry: os.DirEntry[str]) -> None:
+    """Remove a file that a writer which was killed did not finish; a young one may still be written."""
+    try:
+        if time.time() - entry.stat(follow_symlinks=False).st_mtime > _LEFTOVER_SECONDS:
+            os.unlink(entry.path)
+    except OSError:
+        # It may be gone already, or not ours to remove; it is in nobody's way.
+        pass
 
 
 def _stem(name: str) -> str | None:

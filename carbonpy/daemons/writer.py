@@ -92,6 +92,8 @@ class _Orders:
         self._fd = fd
         self._sweeper = sweeper
         self._buffer = ParcelBuffer()
+        #: The daemon stops: end after the files that are open.
+        self.stopping = False
 
     def take(self) -> bool:
         """Do what was ordered; whether there was anything."""
@@ -105,6 +107,8 @@ class _Orders:
                 self._sweeper.set_rules(book_of(order.fields).header)
             elif order.kind == "rate":
                 self._sweeper.set_rate(order.fields["updates_per_second"])
+            elif order.kind == "stop":
+                self.stopping = True
             elif order.kind == "forget":
                 for identity in order.fields["ids"]:
                     self._sweeper.table.forget(identity)
@@ -134,11 +138,13 @@ def serve(input_fd: int, output_fd: int, orders_fd: int) -> None:
 
     def give_up() -> bool:
         orders.take()
-        return orphaned()
+        return orders.stopping or orphaned()
 
     while (parcel := receive(source.read)) is not None:
         if parcel.kind == "chunk":
             sweeper.take(columns_of(parcel), give_up)
+            if orders.stopping:
+                return
         elif parcel.kind == "sweep":
             sweeper.begin(parcel.fields["creates"], np.frombuffer(parcel.blobs[0], np.uint32))
         elif parcel.kind == "names":

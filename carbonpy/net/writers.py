@@ -44,6 +44,8 @@ from carbonpy.writing.sweep import Outcome, Sweeper, WriteSettings
 log = Logger("console")
 _LONGEST_PAUSE = 60.0
 _NAMES_AT_ONCE = 10_000
+#: Seconds that a writer has to close its files when the daemon stops.
+_STOP_SECONDS = 2.0
 #: At the end, sweeps that bring nothing to the disk are repeated so often.
 _LAST_TRIES = 4
 #: (file name, text) of storage-schemas.conf and storage-aggregation.conf; None: the built-in rules.
@@ -283,13 +285,19 @@ class ProcessWriter(ProcessProtocol):
             self._send(ORDERS_FD, pack(kind, fields))
 
     def stop(self) -> Deferred[None]:
-        """Kill it: what it had not confirmed is in the journal."""
-        self._stopped = Deferred()
+        """End it after the files that are open now, by force if that takes long.
+
+        What it had not confirmed is in the journal.
+        """
+        self._stopped = stopped = Deferred()
         if self.pid is None:
-            self._stopped.callback(None)
+            stopped.callback(None)
         else:
-            self._signal("KILL")
-        return self._stopped
+            self._order("stop", {})
+            self.transport.closeStdin()
+            force = self._reactor.callLater(_STOP_SECONDS, self._signal, "KILL")
+            stopped.addCallback(lambda _: force.cancel() if force.active() else None)
+        return stopped
 
     def _signal(self, name: str) -> None:
         try:

@@ -171,7 +171,7 @@ _GROUPS: tuple[tuple[str, str, tuple[Setting, ...]], ...] = (
               "How many files are updated each second at most; inf for no limit."),
         _live("MAX_UPDATES_PER_SECOND_ON_SHUTDOWN", Number(above=True, endless=True, optional=True), None,
               "The same while the daemon stops; None for no change."),
-        _live("MAX_CREATES_PER_MINUTE", Number(endless=True), 50,
+        _live("MAX_CREATES_PER_MINUTE", Number(endless=True), float("inf"),
               "How many files are created each minute at most; points of metrics that wait for theirs stay in the "
               "cache."),
         _row("WHISPER_AUTOFLUSH", _FLAG, False,

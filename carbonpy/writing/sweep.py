@@ -42,7 +42,7 @@ BLOCK_FILES = 768
 BLOCK_POINTS = 65536
 #: Errors that will not go away by waiting: the name itself cannot be a file here.
 _HOPELESS = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 @dataclass
@@ -488,11 +488,11 @@ class _Block:
             if fd < 0:
                 continue
             windows[identities[number]] = written
-            if number not in new and number not in failed and not autoflush:
-                close(fd)
-                outcome.updates += 1
-                continue
             try:
+                if number not in new and number not in failed and not autoflush:
+                    close(fd)
+                    outcome.updates += 1
+                    continue
                 error = failed.get(number)
                 if number in new:
                     if error is not None:
@@ -530,7 +530,7 @@ class _Block:
             return
         self._sweeper.deferred.append(identity)
         if error.errno in _FULL:
-            outcome.stopped = "disk full"
-            outcome.say(f"{path}: {error.strerror}; points are kept until there is room")
+            outcome.stopped = "disk full" if error.errno != errno.EROFS else "disk read-only"
+            outcome.say(f"{path}: {error.strerror}; points are kept until it can be written")
         else:
             outcome.say(f"{path}: {error.strerror or error}; its points are kept and tried again")

@@ -253,3 +253,19 @@ def test_rescan_after_a_subtree_was_deleted_leaves_no_branch(root: Path, catalog
     shutil.rmtree(root / "x" / "y")
     rescan(str(root), catalog)
     assert catalog.expand("**") == ["a", "a.b", "a.b.c", "x", "x.w"]
+
+
+def test_files_that_a_killed_writer_left_are_removed_when_they_are_old(tmp_path: Path) -> None:
+    root = tmp_path / "whisper"
+    root.mkdir()
+    (root / "a.wsp").write_bytes(b"")
+    old, young, foreign = root / ".new-1-x-1.part", root / ".new-1-x-2.part", root / ".hidden"
+    for file in (old, young, foreign):
+        file.write_bytes(b"")
+    for file in (old, foreign):
+        os.utime(file, (1, 1))
+    catalog = Catalog(str(tmp_path / "catalog.sqlite"))
+    list(adopt(str(root), catalog))
+    assert (old.exists(), young.exists(), foreign.exists()) == (False, True, True)
+    assert list(catalog.metrics()) == ["a"]
+    catalog.close()

@@ -104,6 +104,7 @@ def test_the_defaults_are_those_of_the_example_but_for_what_is_said_here(tmp_pat
     differing = {s.name for s in SETTINGS if s.name not in PLACES and theirs.value(s) != ours.value(s)}
     assert differing == {
         "MAX_CACHE_SIZE",
+        "MAX_CREATES_PER_MINUTE",
         "MAX_UPDATES_PER_SECOND_ON_SHUTDOWN",
         "CACHE_QUERY_INTERFACE",
         "WHISPER_SPARSE_CREATE",
