@@ -287,6 +287,11 @@ class Journal:
         for epoch in self._old_names.keys() - needed:
             _unlink(self._old_names.pop(epoch))
 
+    @property
+    def unsynced(self) -> bool:
+        """Whether `sync` has anything to force to the disk or to close.  Safe from any thread."""
+        return any(file.dirty or file not in (self._current, self._names) for file in list(self._unsynced))
+
     def sync(self) -> None:
         """Make what was appended before this call survive a power failure.  Safe from any thread.
 

@@ -353,8 +353,9 @@ class CacheDaemon:
                 error=str(error),
             )
 
-    def _sync_journal(self) -> Deferred[None]:
-        return deferToThread(self._sync)
+    def _sync_journal(self) -> Any:
+        # An idle daemon leaves the disk alone.
+        return deferToThread(self._sync) if self.journal is not None and self.journal.unsynced else None
 
     def _record_own_metrics(self) -> None:
         now = time.time()

@@ -551,3 +551,19 @@ def test_a_long_history_comes_back_whole(directory: str) -> None:
     found = [columns for segment in segments for _, columns in again.replay(segment, position.__getitem__)]
     for ours, theirs in zip(concatenate(sent), concatenate(found)):
         assert (ours == theirs).all()
+
+
+def test_a_journal_says_whether_there_is_anything_to_sync(directory: str) -> None:
+    journal, names = Journal(directory), Names()
+    assert not journal.unsynced
+    for _ in range(2):
+        assert journal.append(names.columns([("a", 1, 1.0)]), names.new_names)
+        assert journal.unsynced
+        journal.sync()
+        assert not journal.unsynced
+    held = journal.rotate()
+    assert journal.unsynced
+    journal.forget({held})
+    journal.sync()
+    assert not journal.unsynced
+    journal.close()
