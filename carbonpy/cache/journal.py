@@ -104,7 +104,6 @@ class Journal:
         self.trouble = ""
         self.unjournaled = Counter()
         self.damaged = Counter()
-        self.bytes_written = Counter()
 
     # ---- what an earlier life left
 
@@ -207,7 +206,6 @@ class Journal:
         body = b"".join([column.tobytes() for column in columns])
         record = pack_record(POINTS, len(columns[0]), lz4.block.compress(body))
         file.append(record)
-        self.bytes_written.add(len(record))
 
     def rewrite(self, columns: Columns, new_names: Callable[[int], tuple[int, list[bytes]]], after: int) -> int:
         """Write points of older segments once more, to be replayed right after segment `after`.
