@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 #: Layer -> its rooms, lowest first.
 LAYERS = {
     0: ("errors", "metric", "retention", "timespan", "clock", "counters"),
-    1: ("columns", "wire", "whisper", "rules", "series"),
-    2: ("ingest", "cache", "writing", "catalog", "reading"),
+    1: ("columns", "wire", "whisper", "rules", "series", "functions", "expression"),
+    2: ("ingest", "cache", "writing", "catalog", "reading", "events"),
     3: ("net", "web"),
     4: ("settings", "daemons", "cli"),
 }
@@ -31,10 +31,27 @@ DOORS = {
     *((word, "errors") for word in LAYERS[0]),
     *((room, "settings") for room in ("cli", "daemons")),
     ("cli", "daemons"),
+    ("functions", "series"),
+    ("expression", "functions"),
+    ("expression", "series"),
 }
 #: Third-party package -> the only rooms that may import it.
 THIRD_PARTY = {
-    "numpy": {"columns", "wire", "whisper", "series", "ingest", "cache", "writing", "reading", "net", "web", "daemons"},
+    "numpy": {
+        "columns",
+        "wire",
+        "whisper",
+        "series",
+        "functions",
+        "expression",
+        "ingest",
+        "cache",
+        "writing",
+        "reading",
+        "net",
+        "web",
+        "daemons",
+    },
     "lz4": {"wire", "cache"},
     "yaml": {"settings"},
     "twisted": {"net", "web", "daemons"},

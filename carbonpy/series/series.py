@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ class Series:
     path_expression: the text of the target that asked for it, exactly as it was typed.
     consolidation, xff: how values become fewer (see `carbonpy.series.consolidation`).
     tags: at least ``name``; values are always text.
+    options: how to draw it (``lineWidth``, ``stacked``, ``color`` ...), by graphite-web's names.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Series:
     consolidation: str = "average"
     xff: float = 0.0
     tags: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.step <= 0:
@@ -70,3 +73,24 @@ class Series:
     def with_values(self, values: Values) -> Series:
         """The same series with other values on the same grid."""
         return replace(self, values=values)
+
+    def changed(self, **changes: Any) -> Series:
+        """The same series but for the given fields."""
+        return replace(self, **changes)
+
+    def derived(self, name: str, values: Values | None = None, /, **tags: str) -> Series:
+        """What a function made of this series: a new name, which is its path expression too, and more tags.
+
+        values: on the same grid; None leaves them.
+        """
+        return replace(
+            self,
+            name=name,
+            path_expression=name,
+            values=self.values if values is None else values,
+            tags={**self.tags, **tags} if tags else self.tags,
+        )
+
+    def labelled(self, name: str) -> Series:
+        """The same series under another name; the path expression stays (what aliases do)."""
+        return replace(self, name=name)

@@ -133,8 +133,11 @@ def reloaded(running: Settings, new: Settings) -> Settings:
     """What is in force in a running daemon that was told to take `new`: what needs a restart stays as it was."""
 
     def section(name: str, values: Values) -> Values:
-        rows = {setting.key: (new if setting.reload else running).value(setting)
-                for setting in SETTINGS if setting.section == name}
+        rows = {
+            setting.key: (new if setting.reload else running).value(setting)
+            for setting in SETTINGS
+            if setting.section == name
+        }
         return Values(name, {**dict(values), **rows})
 
     return replace(running, cache=section("cache", running.cache), web=section("web", running.web))
