@@ -63,8 +63,10 @@ from carbonpy.net.receivers import LineReceiver, PickleReceiver, ReceiverFactory
 from carbonpy.net.writers import ProcessWriter, ThreadWriter, Writer, Writers
 from carbonpy.reading.local import TAGGED, LocalStore
 from carbonpy.settings import Settings, compare, load, reloaded
+from carbonpy.web.dispatch import PoolDispatch
 from carbonpy.web.limits import Limits
-from carbonpy.web.site import make_site
+from carbonpy.web.service import Service
+from carbonpy.web.site import make_site, report
 from carbonpy.whisper import file as whisper_file
 from carbonpy.whisper.errors import WhisperException
 from carbonpy.writing.sweep import WriteSettings
@@ -275,16 +277,21 @@ class CacheDaemon:
             )
             self._ports.append(listen(cache.cache_query_port, factory, interface=cache.cache_query_interface))
         if web.http_port:
-            site = make_site(
+            limits = Limits(series=web.http_max_series, points=web.http_max_points, body_bytes=web.http_max_body)
+            service = Service(
                 self.store,
+                limits=limits,
+                tz=timezone.utc if web.time_zone == "UTC" else ZoneInfo(web.time_zone),
+                report=report,
+            )
+            site = make_site(
+                PoolDispatch(service, self._reactor, self._reactor.getThreadPool()),
                 self.figures.health,
                 self.figures.metrics_text,
                 time.time,
                 reactor=self._reactor,
-                pool=self._reactor.getThreadPool(),
                 ready=lambda: self.ready,
-                limits=Limits(series=web.http_max_series, points=web.http_max_points, body_bytes=web.http_max_body),
-                tz=timezone.utc if web.time_zone == "UTC" else ZoneInfo(web.time_zone),
+                limits=limits,
             )
             self._ports.append(listen(web.http_port, site, backlog=1024, interface=web.http_interface))
         for port in self._ports:

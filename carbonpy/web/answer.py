@@ -1,17 +1,19 @@
-"""Answers as values: status, type, headers and body, made by code that knows nothing of Twisted.
+"""Questions and answers as values, made by code that knows nothing of Twisted.
 
-The law: an Answer is complete when it is made.  Errors are short sentences in text/plain, so nothing
-that a client sent can become markup; what is not finite never reaches a JSON document.
+The law: a Query holds all that an answer depends on and an Answer is complete when it is made; both
+are plain values that can be pickled, so the work between them can be done in any thread or process.
+Errors are short sentences in text/plain, so nothing that a client sent can become markup; what is
+not finite never reaches a JSON document.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from typing import Any
+from typing import Any, NamedTuple
 
 from carbonpy.errors import QueryError
 from carbonpy.web.parameters import Parameters
@@ -25,14 +27,32 @@ UNCACHED: Headers = (("Pragma", "no-cache"), ("Cache-Control", "no-cache"))
 _CALLBACK = re.compile(r"[A-Za-z_$][\w$.\[\]]{0,199}\Z", re.ASCII)
 
 
+class Cost(NamedTuple):
+    """What an answer took: for the log."""
+
+    series: int = 0
+    points: int = 0
+    fetch_seconds: float = 0.0
+    evaluate_seconds: float = 0.0
+    write_seconds: float = 0.0
+
+
+NO_COST = Cost()
+
+
 @dataclass(frozen=True)
 class Answer:
-    """What goes back to the client.  `chunks` joined are the body."""
+    """What goes back to the client.  `chunks` joined are the body.  Immutable.
+
+    kept: seconds for which the very same bytes may be given to another client who asks the same; 0 not at all.
+    """
 
     chunks: Sequence[bytes]
     content_type: str = TEXT
     status: int = 200
     headers: Headers = ()
+    kept: int = 0
+    cost: Cost = NO_COST
 
     @property
     def body(self) -> bytes:
@@ -42,16 +62,35 @@ class Answer:
 
 @dataclass(frozen=True)
 class Query:
-    """A request as the handlers see it.
+    """A request as the handlers see it.  Immutable.
 
-    path: without trailing slash.  accept: the Accept header, None if there is none.
-    check: called with a number of points from time to time; raises to end the work.
+    path: without trailing slash.  headers: those of `CARRIED` that came, by their names in small letters.
+    body: as it came, but empty if it was a form (its fields are among the parameters then).
+    now: when the request came, seconds since the epoch.
     """
 
     path: str
     parameters: Parameters = field(default_factory=Parameters)
-    accept: str | None = None
-    check: Callable[[int], None] = lambda points: None
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    now: float = 0.0
+
+    @property
+    def accept(self) -> str | None:
+        """The Accept header, None if there is none."""
+        return self.headers.get("accept")
+
+
+#: The request headers that answers depend on.
+CARRIED = ("accept", "accept-encoding", "content-type", "x-grafana-org-id", "x-dashboard-id", "x-panel-id")
+
+#: Called with a number of points from time to time; raises to end the work.
+Check = Callable[[int], None]
+
+
+def unchecked(points: int) -> None:
+    """A Check that lets everything pass."""
 
 
 def sentence(text: str, status: int = 200, headers: Headers = ()) -> Answer:

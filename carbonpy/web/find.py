@@ -13,13 +13,11 @@ from datetime import timezone, tzinfo
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote_plus
 
-from carbonpy.clock import Clock
 from carbonpy.errors import QueryError
 from carbonpy.series import attime
 from carbonpy.web import msgpack
-from carbonpy.web.answer import UNCACHED, Answer, Query, json_answer, sentence
+from carbonpy.web.answer import UNCACHED, Answer, Check, Query, json_answer, sentence, unchecked
 from carbonpy.web.limits import Limits
-from carbonpy.web.parameters import Parameters
 from carbonpy.web.render import zone
 
 BRANCH = {"allowChildren": 1, "expandable": 1, "leaf": 0}
@@ -57,11 +55,10 @@ class Metrics(NamedTuple):
     """Answers for everything below /metrics that is about names.  Safe from any thread if the store is."""
 
     store: Finder
-    clock: Clock
     limits: Limits
     tz: tzinfo = timezone.utc
 
-    def find(self, query: Query) -> Answer:
+    def find(self, query: Query, check: Check = unchecked) -> Answer:
         """/metrics/find.  Raises QueryError."""
         parameters = query.parameters
         leaves_only = bool(parameters.integer("leavesOnly"))
@@ -69,7 +66,7 @@ class Metrics(NamedTuple):
         variants = bool(parameters.integer("automatic_variants"))
         position = parameters.integer("position", -1)
         parameters.integer("local")
-        now = self._check_times(parameters)
+        now = self._check_times(query)
         if "query" not in parameters:
             raise QueryError("missing required parameter 'query'; write for example query=*")
         pattern = parameters.last("query")
@@ -97,7 +94,7 @@ class Metrics(NamedTuple):
             return Answer([pickle.dumps(described, protocol=2)], "application/pickle", headers=UNCACHED)
         return Answer([msgpack.pack(described)], "application/x-msgpack", headers=UNCACHED)
 
-    def expand(self, query: Query) -> Answer:
+    def expand(self, query: Query, check: Check = unchecked) -> Answer:
         """/metrics/expand.  Raises QueryError."""
         leaves_only = bool(query.parameters.integer("leavesOnly"))
         patterns = list(dict.fromkeys(query.parameters.all("query")))
@@ -106,12 +103,12 @@ class Metrics(NamedTuple):
         results: dict[str, list[str]] = {}
         for pattern in patterns:
             results[pattern] = sorted({node.path for node in self.store.find(pattern, leaves_only)}) if pattern else []
-            query.check(0)
+            check(0)
         if query.parameters.integer("groupByExpr"):
             return json_answer(query, {"results": results})
         return json_answer(query, {"results": sorted(set().union(*results.values()))})
 
-    def index_json(self, query: Query) -> Answer:
+    def index_json(self, query: Query, check: Check = unchecked) -> Answer:
         """/metrics/index.json."""
         return json_answer(query, list(self.store.metrics()), headers=())
 
@@ -119,10 +116,11 @@ class Metrics(NamedTuple):
         found = self.store.find(pattern, leaves_only)
         return sorted(Found(node.path.rpartition(".")[2], node.is_leaf, node.path) for node in found)
 
-    def _check_times(self, parameters: Parameters) -> int:
+    def _check_times(self, query: Query) -> int:
         """Now, after looking whether from and until make sense."""
+        parameters = query.parameters
         tz = zone(parameters, self.tz)
-        now = int(self.clock())
+        now = int(query.now)
         if "now" in parameters:
             now = attime.parse(parameters.last("now"), now, tz)
         ends = [

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from carbonpy import __version__
 from carbonpy.errors import QueryError
-from carbonpy.web.answer import UNCACHED, Answer, Query
+from carbonpy.web.answer import UNCACHED, Answer, Check, Query, unchecked
 from carbonpy.web.find import Finder
 
 #: Nodes shown at most.
@@ -54,7 +54,7 @@ class Page:
     def __init__(self, store: Finder) -> None:
         self._store = store
 
-    def __call__(self, query: Query) -> Answer:
+    def __call__(self, query: Query, check: Check = unchecked) -> Answer:
         pattern = query.parameters.last("query") or "*"
         try:
             nodes = sorted({(node.path, node.is_leaf) for node in self._store.find(pattern)})

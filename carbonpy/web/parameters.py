@@ -57,13 +57,22 @@ class Parameters:
             raise QueryError(f"parameter {name} is {text[:60]!r}, not a number; write one as in 0.5") from None
 
 
+def is_form(content_type: str) -> bool:
+    """Whether a body of this Content-Type is a form, so that `parse` reads it."""
+    return _kind(content_type) in ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
+def _kind(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
 def parse(query: bytes, content_type: str, body: bytes, most: int) -> Parameters:
     """The parameters of a request with the query string `query` and a body of `content_type`.
 
     Raises QueryError when there are more than `most` or the form cannot be read.
     """
     pairs = _urlencoded(query, most)
-    kind = content_type.partition(";")[0].strip().lower()
+    kind = _kind(content_type)
     if body and kind == "application/x-www-form-urlencoded":
         pairs += _urlencoded(body, most)
     elif body and kind == "multipart/form-data":

@@ -15,13 +15,12 @@ from datetime import timezone, tzinfo
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from carbonpy.clock import Clock
 from carbonpy.errors import QueryError
 from carbonpy.series import attime
 from carbonpy.series.consolidation import thin
 from carbonpy.series.series import Series
 from carbonpy.web import formats
-from carbonpy.web.answer import Answer, Query, caching, jsonp
+from carbonpy.web.answer import Answer, Check, Query, caching, jsonp
 from carbonpy.web.limits import Limits
 from carbonpy.web.parameters import Parameters
 
@@ -50,12 +49,6 @@ class Reader(Protocol):
         """The series of metrics."""
 
 
-class Check(Protocol):
-    """Called with the points of each series that was fetched; raises to end the work."""
-
-    def __call__(self, points: int, /) -> None: ...
-
-
 @dataclass(frozen=True)
 class Plan:
     """A render request, understood.  Times are seconds since the epoch; `max_points` 0 means all."""
@@ -72,6 +65,8 @@ class Plan:
     max_points: int
     xff: float
     cache_seconds: int
+    #: When the request came.
+    wall: float
 
 
 def zone(parameters: Parameters, default: tzinfo) -> tzinfo:
@@ -90,17 +85,15 @@ def zone(parameters: Parameters, default: tzinfo) -> tzinfo:
 class Renderer:
     """Answers /render.  Safe from any thread if the store is."""
 
-    def __init__(
-        self, store: Reader, clock: Clock, limits: Limits, *, tz: tzinfo = timezone.utc, cache_seconds: int = 60
-    ) -> None:
+    def __init__(self, store: Reader, limits: Limits, *, tz: tzinfo = timezone.utc, cache_seconds: int = 60) -> None:
         self._store = store
-        self._clock = clock
         self._limits = limits
         self._tz = tz
         self._cache_seconds = cache_seconds
 
-    def plan(self, parameters: Parameters) -> Plan:
+    def plan(self, query: Query) -> Plan:
         """What the parameters ask for.  Raises QueryError."""
+        parameters = query.parameters
         texts = parameters.all("target") or parameters.all("target[]")
         targets = tuple(target.strip() for target in texts if target.strip())
         if len(targets) > self._limits.targets:
@@ -108,7 +101,7 @@ class Renderer:
         for target in targets:
             _refuse_calls(target)
         tz = zone(parameters, self._tz)
-        wall = int(self._clock())
+        wall = int(query.now)
         now = attime.parse(parameters.last("now"), wall, tz) if "now" in parameters else wall
         until_time = attime.parse(parameters.last("until"), now, tz) if "until" in parameters else now
         from_time = attime.parse(parameters.last("from", "-1d"), now, tz)
@@ -129,6 +122,7 @@ class Renderer:
             max_points=int(wanted[:18]) if wanted.isascii() and wanted.isdigit() else 0,
             xff=parameters.number("xFilesFactor", 0.0),
             cache_seconds=0 if "noCache" in parameters else max(0, cache_seconds),
+            wall=query.now,
         )
 
     def is_small(self, plan: Plan) -> bool:
@@ -171,12 +165,7 @@ class Renderer:
             chunks = list(formats.pickle_chunks(answer))
         else:
             chunks = list(formats.msgpack_chunks(answer))
-        return Answer(chunks, content_type, headers=caching(plan.cache_seconds, self._clock()))
-
-    def __call__(self, query: Query) -> Answer:
-        """All at once."""
-        plan = self.plan(query.parameters)
-        return self.write(plan, self.fetch(plan, query.check))
+        return Answer(chunks, content_type, headers=caching(plan.cache_seconds, plan.wall), kept=plan.cache_seconds)
 
 
 def _format(parameters: Parameters) -> str:

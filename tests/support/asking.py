@@ -19,7 +19,10 @@ from twisted.web.server import Site
 from carbonpy.catalog import Catalog
 from carbonpy.reading.local import LocalStore
 from carbonpy.retention import parse_retentions
-from carbonpy.web.site import make_site
+from carbonpy.web.dispatch import PoolDispatch
+from carbonpy.web.limits import DEFAULT_LIMITS
+from carbonpy.web.service import Service
+from carbonpy.web.site import make_site, report
 
 
 class InlineReactor(Clock):
@@ -111,15 +114,16 @@ class Asked:
         self.store = LocalStore(
             self.catalog, self.peek, f"{directory}/whisper", known=self.cached.__contains__, schema_for=lambda _: schema
         )
+        limits = options.pop("limits", DEFAULT_LIMITS)
+        self.service = Service(store or self.store, limits=limits, report=report, **options)
         self.site: Site = make_site(
-            store or self.store,
+            PoolDispatch(self.service, self.reactor, self.pool),
             lambda: self.health,
             lambda: "# TYPE carbonpy_received counter\ncarbonpy_received 3\n",
             lambda: float(self.now),
             reactor=self.reactor,
-            pool=self.pool,
             ready=lambda: self.ready,
-            **options,
+            limits=limits,
         )
 
     def peek(self, metric):

@@ -21,7 +21,9 @@ from twisted.python.threadpool import ThreadPool
 from carbonpy.catalog import Catalog
 from carbonpy.reading.local import LocalStore
 from carbonpy.retention import parse_retentions
-from carbonpy.web.site import make_site
+from carbonpy.web.dispatch import PoolDispatch
+from carbonpy.web.service import Service
+from carbonpy.web.site import make_site, report
 
 class UntilTheEnd(Protocol):
     def connectionLost(self, reason):
@@ -41,7 +43,9 @@ store = LocalStore(catalog, peek, directory, known=lambda metric: True, schema_f
 pool = ThreadPool(1, 4)
 pool.start()
 reactor.addSystemEventTrigger("during", "shutdown", pool.stop)
-site = make_site(store, dict, str, lambda: float(now), reactor=reactor, pool=pool)
+site = make_site(
+    PoolDispatch(Service(store, report=report), reactor, pool), dict, str, lambda: float(now), reactor=reactor
+)
 print(reactor.listenTCP(0, site, interface="127.0.0.1").getHost().port, flush=True)
 stdio.StandardIO(UntilTheEnd())
 reactor.run()

@@ -10,7 +10,7 @@ from twisted.logger import globalLogPublisher
 
 from carbonpy.errors import CarbonError
 from carbonpy.web.limits import Limits
-from carbonpy.web.site import accepts_gzip
+from carbonpy.web.packing import accepts_gzip
 
 NOW = 1_700_000_040
 GET = "GET {} HTTP/1.1\r\nHost: carbonpy\r\n\r\n"

@@ -1,0 +1,38 @@
+"""Answers made ready for the wire: compression and the headers that every answer has.
+
+The law: packing is pure and may be done in any thread or process.  Bodies of 200 bytes and more are
+compressed for clients that accept gzip, and say that they vary with that.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+
+from carbonpy.web.answer import Answer
+
+_GZIP_FROM = 200
+_GZIP_LEVEL = 2
+
+
+def pack(answer: Answer, accept_encoding: str) -> Answer:
+    """The answer with all its headers (but Content-Type and Content-Length), its body in one chunk."""
+    headers: tuple[tuple[str, str], ...] = (("X-Content-Type-Options", "nosniff"), *answer.headers)
+    if sum(map(len, answer.chunks)) < _GZIP_FROM:
+        return replace(answer, headers=headers, chunks=[answer.body])
+    headers += (("Vary", "Accept-Encoding"),)
+    if not accepts_gzip(accept_encoding):
+        return replace(answer, headers=headers, chunks=[answer.body])
+    compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, 31)
+    pieces = [compressor.compress(chunk) for chunk in answer.chunks]
+    body = b"".join([*pieces, compressor.flush()])
+    return replace(answer, headers=(*headers, ("Content-Encoding", "gzip")), chunks=[body])
+
+
+def accepts_gzip(header: str) -> bool:
+    """Whether an Accept-Encoding header allows gzip."""
+    for part in header.lower().split(","):
+        coding, _, quality = part.partition(";")
+        if coding.strip() in ("gzip", "x-gzip", "*"):
+            return quality.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False
