@@ -29,6 +29,8 @@ _LISTENERS = (
     ("TCP", "CACHE_QUERY_INTERFACE", "CACHE_QUERY_PORT"),
     ("TCP", "HTTP_INTERFACE", "HTTP_PORT"),
 )
+#: NAMEs of files of the web service that must be readable if they are set.
+_WEB_FILES = ("HTTP_AUTH_FILE", "HTTP_TLS_CERTIFICATE", "HTTP_TLS_KEY")
 _DIRECTORIES = ("STORAGE_DIR", "LOCAL_DATA_DIR", "JOURNAL_DIR", "CATALOG_FILE", "LOG_DIR", "PID_DIR")
 
 
@@ -64,6 +66,7 @@ def check(path: str | None, instance: str = "a", environ: Mapping[str, str] | No
     errors.extend(_clashes(settings))
     warnings.extend(clash for clash in _clashes(*others) if clash not in errors)
     _owner(settings, errors)
+    errors.extend(_web_files(settings))
     warnings.extend(_directories(settings))
     warnings.extend(_zones(settings))
     return Report(tuple(errors), tuple(warnings), settings)
@@ -140,6 +143,17 @@ def _owner(settings: Settings, errors: list[str]) -> None:
                 f"{settings.origins.get(('cache', 'USER'), 'USER')} USER = {settings.cache.user}: "
                 "there is no such user on this machine; create it or leave USER empty"
             )
+
+
+def _web_files(settings: Settings) -> Iterator[str]:
+    for name in _WEB_FILES:
+        path = getattr(settings.web, name.lower())
+        if path and not (os.path.isfile(path) and os.access(path, os.R_OK)):
+            where = settings.origins.get(("web", name), name)
+            yield f"{where} {name} = {path}: there is no file that can be read; make it or remove the line"
+    if settings.web.http_tls_key and not settings.web.http_tls_certificate:
+        where = settings.origins.get(("web", "HTTP_TLS_KEY"), "HTTP_TLS_KEY")
+        yield f"{where} HTTP_TLS_KEY is set without HTTP_TLS_CERTIFICATE; set both, or neither for HTTP"
 
 
 def _directories(settings: Settings) -> Iterator[str]:

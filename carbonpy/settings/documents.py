@@ -53,11 +53,12 @@ Settings
 
 .. This page is made from the table of settings: python -m carbonpy.settings.documents
 
-``carbonpy cache --config FILE`` reads one file. When its name ends in ``.yaml`` or ``.yml`` it is YAML with the
-mappings ``cache:`` and ``web:`` and the names below in lower case; what is only for instance b stands below
-``instances: {b: {cache: ..., web: ...}}``. Any other name is a ``carbon.conf`` with the sections ``[cache]`` and
-``[web]``, and ``[cache:b]`` and ``[web:b]`` for instance b. An existing ``carbon.conf`` is read as it is. The default
-instance is ``a``; what is said for an instance wins over what is said for all, and the command line over both.
+``carbonpy cache --config FILE`` and ``carbonpy web --config FILE`` read one file. When its name ends in ``.yaml`` or
+``.yml`` it is YAML with the mappings ``cache:`` and ``web:`` and the names below in lower case; what is only for
+instance b stands below ``instances: {b: {cache: ..., web: ...}}``. Any other name is a ``carbon.conf`` with the
+sections ``[cache]`` and ``[web]``, and ``[cache:b]`` and ``[web:b]`` for instance b. An existing ``carbon.conf`` is
+read as it is. The default instance is ``a``; what is said for an instance wins over what is said for all, and the
+command line over both.
 
 ``carbonpy check-config FILE`` says what is wrong, with the line; ``carbonpy check-config --show FILE`` prints what is
 in force and where each value comes from. A wrong value is an error and the daemon does not start; a name that is not
@@ -104,7 +105,7 @@ def settings_rst() -> str:
             lines.append(f"{title}\n{'-' * len(title)}\n")
             for setting in settings:
                 lines.append(f"``{setting.name}``")
-                lines.extend(textwrap.wrap(setting.sentence, 116, initial_indent="    ", subsequent_indent="    "))
+                lines.extend(_wrapped(setting.sentence))
                 when = "on reload" if setting.reload else "at start"
                 default = setting.default_text.replace("\\", "\\\\")
                 lines.append(f"    *{setting.kind.description}; default* ``{default}``\\ *; {when}*\n")
@@ -114,9 +115,7 @@ def settings_rst() -> str:
         names = [name for name, what in UNSUPPORTED.items() if what == advice]
         lines.extend(textwrap.wrap(", ".join(f"``{name}``" for name in names), 120, break_on_hyphens=False))
         lines.append("")
-        lines.extend(
-            textwrap.wrap(f"{advice[0].upper()}{advice[1:]}.", 116, initial_indent="    ", subsequent_indent="    ")
-        )
+        lines.extend(_wrapped(f"{advice[0].upper()}{advice[1:]}."))
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 
@@ -143,6 +142,11 @@ def _default(setting: Setting) -> object:
     return bare.value(setting) if setting.derived else setting.default
 
 
+def _wrapped(sentence: str) -> list[str]:
+    indent = "    "
+    return textwrap.wrap(sentence, 116, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+
+
 def _comment(setting: Setting, prefix: str) -> list[str]:
     paragraphs = [setting.sentence + (" (reload)" if setting.reload else "")]
     if setting.derived:
@@ -150,7 +154,9 @@ def _comment(setting: Setting, prefix: str) -> list[str]:
     return [
         line
         for paragraph in paragraphs
-        for line in textwrap.wrap(paragraph, 112, initial_indent=prefix, subsequent_indent=prefix)
+        for line in textwrap.wrap(
+            paragraph, 112, initial_indent=prefix, subsequent_indent=prefix, break_on_hyphens=False
+        )
     ]
 
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 
 _BOOLEANS = {"1": True, "yes": True, "true": True, "on": True, "0": False, "no": False, "false": False, "off": False}
 _PLAIN = re.compile(r"[A-Za-z_/][\w/.<>-]*|\d+(\.\d+){3}")
+_HOST = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})(?::[^\s:/]+)?")
+_URL = re.compile(r"https?://(?:\[[0-9a-fA-F:.]+\]|[^\s:/?#@\[\]]+)(?::\d{1,5})?(?:[/?][^\s#]*)?")
 _YAML_WORDS = frozenset(("true", "false", "yes", "no", "on", "off", "null", "y", "n"))
 
 
@@ -178,6 +180,78 @@ class Path(Kind):
 
 
 @dataclass(frozen=True)
+class OptionalPath(Path):
+    """A file, or nothing."""
+
+    @property
+    def description(self) -> str:
+        return "a path, or empty"
+
+    def read(self, raw: object) -> str:
+        return "" if Kind.read(self, raw) == "" else super().read(raw)
+
+
+@dataclass(frozen=True)
+class Words(Kind):
+    """Any number of words: a list in YAML, or text with commas between them."""
+
+    @property
+    def description(self) -> str:
+        return "words with commas between them"
+
+    def read(self, raw: object) -> tuple[str, ...]:
+        if isinstance(raw, list | tuple):
+            if any(isinstance(item, list | tuple | dict) for item in raw):
+                raise ValueError("must be a list of words, not a list of lists or mappings")
+            items = [str(item).strip() for item in raw if item is not None]
+        else:
+            items = str(Kind.read(self, raw)).split(",")
+        bare = (item.strip().strip("\"'").strip() for item in items)
+        return tuple(word for word in bare if word)
+
+    def show(self, value: object) -> str:
+        assert isinstance(value, tuple)
+        return super().show(", ".join(value))
+
+    def show_ini(self, value: object) -> str:
+        assert isinstance(value, tuple)
+        return super().show_ini(", ".join(value))
+
+
+@dataclass(frozen=True)
+class Hosts(Words):
+    """Query ports of caches: ``host:port`` or ``host:port:instance``, IPv6 addresses in brackets."""
+
+    @property
+    def description(self) -> str:
+        return "host:port or host:port:instance, with commas between them"
+
+    def read(self, raw: object) -> tuple[str, ...]:
+        words = super().read(raw)
+        for word in words:
+            found = _HOST.fullmatch(word)
+            if found is None or not 0 < int(found[1]) < 65536:
+                raise ValueError(f"must be {self.description}, not {word!r}")
+        return words
+
+
+@dataclass(frozen=True)
+class Urls(Words):
+    """Places of other servers: ``http://host:port/prefix?option=value``; without ``http://`` it is added."""
+
+    @property
+    def description(self) -> str:
+        return "addresses like http://host:port/prefix, with commas between them"
+
+    def read(self, raw: object) -> tuple[str, ...]:
+        words = tuple(word if "://" in word else f"http://{word}" for word in super().read(raw))
+        for word in words:
+            if _URL.fullmatch(word) is None:
+                raise ValueError(f"must be {self.description}, not {word!r}")
+        return words
+
+
+@dataclass(frozen=True)
 class Interface(Kind):
     """An address to listen at: IPv4 or IPv6, ``::`` for all of both.  Quotes are ignored, host names resolved."""
 
@@ -217,9 +291,10 @@ class Port(Number):
 
 @dataclass(frozen=True)
 class Processes(Kind):
-    """How many child processes: a number, or ``auto`` for one less than there are cores (at most `most`)."""
+    """How many child processes: a number, or ``auto`` for one less than there are cores (`least` to `most`)."""
 
     most: int = 8
+    least: int = 0
 
     @property
     def description(self) -> str:
@@ -227,7 +302,7 @@ class Processes(Kind):
 
     def read(self, raw: object) -> int:
         if str(raw).strip().lower() == "auto":
-            return max(0, min(self.most, usable_cores() - 1))
+            return max(self.least, min(self.most, usable_cores() - 1))
         value = _number(raw)
         if value is None or value != value or not 0 <= value <= 64 or value != int(value):
             raise ValueError(f"must be {self.description}")

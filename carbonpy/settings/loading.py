@@ -22,6 +22,8 @@ from carbonpy.settings.sources import Entry, Source, read_source
 from carbonpy.settings.table import BY_NAME, SECTIONS, SETTINGS, Setting
 from carbonpy.settings.unsupported import SATISFIED, UNSATISFIED, UNSUPPORTED
 
+#: What can be configured: ``carbonpy cache`` and ``carbonpy web``.
+PROGRAMS = ("cache", "web")
 #: Names that the command line may give besides settings: places that carbon has options for.
 OPTIONS = ("LOGDIR", "PIDFILE", "WHITELIST", "BLACKLIST")
 
@@ -176,8 +178,8 @@ def load(
     whitelist, blacklist), to values.  `environ` replaces ``os.environ``.  Raises ConfigError whose message has one
     line for each problem.
     """
-    if program != "cache":
-        raise ConfigError(f"there are no settings for carbon-{program}; the program is cache")
+    if program not in PROGRAMS:
+        raise ConfigError(f"there are no settings for carbon-{program}; the programs are {' and '.join(PROGRAMS)}")
     if "/" in instance or "\0" in instance or instance in (".", ".."):
         raise ConfigError(f"instance {instance!r} cannot be part of a file's name; use letters and digits")
     source, surrounding = open_source(path, os.environ if environ is None else environ)
@@ -280,7 +282,7 @@ def _settled(
         else:
             value = reading.own.get(key, reading.common.get(key, setting.kind.read(setting.default)))
         values[setting.section][setting.key] = value
-    if instance != "a" and ("web", "HTTP_PORT") not in reading.origins:
+    if program == "cache" and instance != "a" and ("web", "HTTP_PORT") not in reading.origins:
         values["web"]["http_port"] = 0
         warnings.append(
             f"instance {instance!r} has no HTTP_PORT of its own, so it does not answer queries over HTTP; "

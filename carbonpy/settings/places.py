@@ -67,6 +67,7 @@ def derived(
         **own,
     }
     found.setdefault("JOURNAL_DIR", join(found["STORAGE_DIR"], "journal", instance or "none"))
+    found.setdefault("EVENTS_FILE", join(dirname(found["LOCAL_DATA_DIR"]), "events.sqlite"))
     found.setdefault("CATALOG_FILE", join(dirname(found["LOCAL_DATA_DIR"]), _named("catalog", instance) + ".sqlite"))
     return found
 

@@ -10,13 +10,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from carbonpy.settings.kinds import Choice, Flag, Interface, Kind, Number, Path, Port, Processes, TimeZone
+from carbonpy.settings.kinds import (
+    Choice,
+    Flag,
+    Hosts,
+    Interface,
+    Kind,
+    Number,
+    OptionalPath,
+    Path,
+    Port,
+    Processes,
+    TimeZone,
+    Urls,
+    Words,
+)
 
 #: The sections whose settings are in the table, in the order in which they are shown.
 SECTIONS = ("cache", "web")
 #: The orders in which a sweep may be written, by carbon's names.
 WRITE_STRATEGIES = ("sorted", "timesorted", "max", "naive", "bucketmax", "random")
 JOURNAL_FSYNC = ("never", "interval", "batch")
+#: How the series of a pattern are consolidated for maxDataPoints: by the average, or as their files say.
+CONSOLIDATIONS = ("average", "storage")
+#: Which of several caches has the points of a metric.
+CARBONLINK_HASHING = ("all", "carbon_ch")
 
 
 @dataclass(frozen=True)
@@ -220,12 +238,67 @@ _GROUPS: tuple[tuple[str, str, tuple[Setting, ...]], ...] = (
              "other than a."),
         _row("TIME_ZONE", TimeZone(), "UTC",
              "The time zone of queries that do not name one."),
+        _row("DEFAULT_CONSOLIDATION", Choice(CONSOLIDATIONS), "average",
+             "How values are consolidated when a query does not say: by their average, or as the metric's file "
+             "does (storage)."),
+        _row("FIND_BY_LAST_WRITE", _FLAG, False,
+             "Whether from and until of a find leave out metrics whose files were last written outside of them."),
+        _row("EVENTS_FILE", _PATH, None,
+             "The SQLite file of the events; it may be shared by all instances.",
+             derived="events.sqlite beside <LOCAL_DATA_DIR>"),
+        _row("LOG_REQUESTS", _FLAG, False,
+             "Whether each query is logged with its duration, its series and its points."),
+    )),
+    ("web", "Limits of queries", (
+        _row("WEB_PROCESSES", Processes(most=4, least=1), "auto",
+             "How many processes answer queries: 0 for threads of the daemon, where a query that hangs cannot be "
+             "ended; auto for one less than there are cores, at least 1 and at most 4. They are started when they "
+             "are needed."),
+        _row("HTTP_MAX_SECONDS", _SOME_SECONDS, 60,
+             "Seconds that a query may take; one that takes longer is ended and told so."),
+        _row("HTTP_MAX_MEMORY", Number(2**24, whole=True, endless=True, unit="bytes"), 2**30,
+             "How much memory a query may use in its process; one that needs more is ended and told so."),
         _row("HTTP_MAX_POINTS", Number(1, whole=True, endless=True, unit="values"), 5_000_000,
              "How many values one answer may hold; a larger query is refused with a sentence."),
         _row("HTTP_MAX_SERIES", Number(1, whole=True, endless=True), 20_000,
              "How many series one query may match; a larger query is refused with a sentence."),
         _row("HTTP_MAX_BODY", _BYTES, 2**20,
              "The longest body of a POST request."),
+        _row("RENDER_CACHE_SIZE", Number(0, whole=True, unit="bytes"), 0,
+             "How much memory answers of /render may take that are kept for whoever asks the same again; 0 keeps "
+             "none."),
+    )),
+    ("web", "Who may ask", (
+        _row("HTTP_CORS_ORIGINS", Words(), (),
+             "Origins whose pages may ask from a browser, like https://grafana.example.org; * for every one; empty "
+             "for none."),
+        _row("HTTP_AUTH_FILE", OptionalPath(), "",
+             "A file with name:password lines as htpasswd makes them; empty to answer everybody."),
+        _row("HTTP_TLS_CERTIFICATE", OptionalPath(), "",
+             "The certificate (PEM, with its chain) to answer over HTTPS; empty for HTTP."),
+        _row("HTTP_TLS_KEY", OptionalPath(), "",
+             "The key of HTTP_TLS_CERTIFICATE (PEM); empty if it is in the same file."),
+    )),
+    ("web", "Other sources, for carbonpy web", (
+        _row("CARBONLINK_HOSTS", Hosts(), (),
+             "The query ports (host:port or host:port:instance) of the caches whose points are not in files yet; "
+             "for carbonpy web."),
+        _row("CARBONLINK_TIMEOUT", _SOME_SECONDS, 1,
+             "Seconds to wait for one of CARBONLINK_HOSTS."),
+        _row("CARBONLINK_HASHING_TYPE", Choice(CARBONLINK_HASHING), "all",
+             "Which of CARBONLINK_HOSTS is asked about a metric: all, or those where a relay with carbon_ch puts "
+             "it."),
+        _row("CARBONLINK_REPLICATION", Number(1, 64, whole=True), 1,
+             "The relay's REPLICATION_FACTOR, for CARBONLINK_HASHING_TYPE = carbon_ch."),
+        _row("CLUSTER_SERVERS", Urls(), (),
+             "Other servers that are asked too (http://host:port/prefix?format=msgpack): carbonpy, graphite-web or "
+             "go-carbon; for carbonpy web."),
+        _row("FIND_TIMEOUT", _SOME_SECONDS, 3,
+             "Seconds to wait for names from one of CLUSTER_SERVERS."),
+        _row("FETCH_TIMEOUT", _SOME_SECONDS, 6,
+             "Seconds to wait for values from one of CLUSTER_SERVERS."),
+        _row("REMOTE_RETRY_DELAY", _SECONDS, 60,
+             "Seconds during which one of CLUSTER_SERVERS or CARBONLINK_HOSTS that failed is not asked again."),
     )),
 )
 # fmt: on

@@ -128,3 +128,17 @@ def test_a_machine_without_time_zones_is_a_warning(tmp_path: Path, monkeypatch: 
     finally:
         zoneinfo.reset_tzpath()
     assert warning.startswith("this machine has no time zone data, so tz= in queries has no effect")
+
+
+def test_files_of_the_web_service_must_be_there(tmp_path: Path) -> None:
+    path = configured(tmp_path, f"[cache]\n[web]\nHTTP_AUTH_FILE = {tmp_path}/users\n")
+    (error,) = check(path).errors
+    assert error.startswith(f"{path}:4 [web] HTTP_AUTH_FILE = {tmp_path}/users: there is no file that can be read")
+    (tmp_path / "users").write_text("a:b\n")
+    assert check(path).errors == ()
+
+
+def test_a_key_without_its_certificate_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "key.pem").write_text("-")
+    (error,) = check(configured(tmp_path, f"[cache]\n[web]\nHTTP_TLS_KEY = {tmp_path}/key.pem\n")).errors
+    assert "HTTP_TLS_KEY is set without HTTP_TLS_CERTIFICATE" in error

@@ -9,7 +9,21 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonpy.settings.kinds import Choice, Flag, Interface, Kind, Number, Path, Port, Processes, TimeZone
+from carbonpy.settings.kinds import (
+    Choice,
+    Flag,
+    Hosts,
+    Interface,
+    Kind,
+    Number,
+    OptionalPath,
+    Path,
+    Port,
+    Processes,
+    TimeZone,
+    Urls,
+    Words,
+)
 
 ODD_TEXT = st.text(
     st.characters(codec="utf-8", exclude_categories=("Cs", "Cc", "Zl", "Zp"), exclude_characters="\ufeff")
@@ -80,6 +94,12 @@ def test_numbers_are_read_as_carbon_reads_them(kind: Kind, raw: object, value: o
         (TimeZone(), "Mars/Olympus", "must be a time zone"),
         (TimeZone(), "../etc/passwd", "must be a time zone"),
         (Interface(), "300.1.1.1", "must be an IPv4 or IPv6 address"),
+        (Words(), [["a"]], "must be a list of words"),
+        (Hosts(), "a:7002, b", "must be host:port or host:port:instance, with commas between them, not 'b'"),
+        (Hosts(), "a:0", "must be host:port"),
+        (Hosts(), "a:99999:x", "must be host:port"),
+        (Urls(), "ftp://a", "must be addresses like http://host:port/prefix, with commas between them, not 'ftp://a'"),
+        (Urls(), "http://a b", "must be addresses like http"),
     ],
 )
 def test_what_is_refused_is_refused_with_what_is_right(kind: Kind, raw: object, sentence: str) -> None:
@@ -110,6 +130,37 @@ def test_an_interface_may_be_a_name_of_this_machine() -> None:
 def test_a_path_is_cleaned_as_by_carbon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/graphite")
     assert Path().read("~/storage//x/../whisper/") == "/home/graphite/storage/whisper"
+
+
+def test_a_path_that_may_be_missing_may_be_empty() -> None:
+    assert OptionalPath().read("") == "" == OptionalPath().read(None)
+    assert OptionalPath().read("/a//b") == "/a/b"
+
+
+@pytest.mark.parametrize("raw", ["a:7002:x,[::1]:7102 ", "'a:7002:x', '[::1]:7102'", ["a:7002:x", "[::1]:7102"]])
+def test_words_are_a_list_or_have_commas_between_them(raw: object) -> None:
+    assert Words().read(raw) == Hosts().read(raw) == ("a:7002:x", "[::1]:7102")
+    assert Words().read("") == Words().read([]) == Words().read(None) == ()
+
+
+def test_servers_are_addresses_and_http_need_not_be_said() -> None:
+    assert Urls().read("a:8080, https://b/graphite?format=msgpack&local=1") == (
+        "http://a:8080",
+        "https://b/graphite?format=msgpack&local=1",
+    )
+
+
+@given(st.lists(st.text("ab:/.?=&-", min_size=1, max_size=9)))
+def test_words_are_shown_so_that_they_are_read_again(words: list[str]) -> None:
+    kind = Words()
+    assert kind.read(kind.show(tuple(words))) == tuple(words) == kind.read(kind.show_ini(tuple(words)))
+    assert kind.read(yaml.safe_load("k: " + kind.show(tuple(words)))["k"]) == tuple(words)
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 1), (4, 3), (64, 4)])
+def test_auto_has_bounds(cores: int, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(cores))
+    assert Processes(most=4, least=1).read("auto") == workers
 
 
 @pytest.mark.parametrize(("cores", "writers"), [(1, 0), (2, 1), (4, 3), (64, 8)])

@@ -268,8 +268,19 @@ def test_comparing_tells_what_takes_effect_and_what_needs_a_restart(tmp_path: Pa
         "PID_DIR",
         "LINE_RECEIVER_PORT",
         "JOURNAL_DIR",
+        "EVENTS_FILE",
     ]
     assert changes and not compare(old, old)
+
+
+def test_the_web_program_has_places_and_a_port_of_its_own(tmp_path: Path) -> None:
+    path = written(tmp_path, "[cache]\nSTORAGE_DIR = /s\n[web]\nCLUSTER_SERVERS = a:8080\n")
+    web = load(path, program="web", instance="b")
+    assert (web.pidfile, web.cache.log_dir) == ("/s/carbon-web-b.pid", "/s/log/carbon-cache/carbon-web-b")
+    assert (web.web.http_port, web.web.cluster_servers, web.warnings) == (8080, ("http://a:8080",), [])
+    assert (web.cache.local_data_dir, web.web.events_file) == ("/s/whisper", "/s/events.sqlite")
+    with pytest.raises(ConfigError, match="the programs are cache and web"):
+        load(path, program="relay")
 
 
 def test_a_running_daemon_takes_what_it_can_and_keeps_what_needs_a_restart() -> None:
