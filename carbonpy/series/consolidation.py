@@ -77,25 +77,35 @@ def consolidate(values: Values, size: int, how: str, xff: float = 0.0) -> Values
 
     Raises QueryError for an unknown function.  The input is not changed.
     """
-    function = FUNCTIONS.get(how)
-    if function is None:
-        raise QueryError(f"unknown consolidation function {how!r}; use one of {', '.join(FUNCTIONS)}")
     if size <= 1 or not len(values):
+        _named(how)
         return values
     whole = len(values) // size
-    parts = [_consolidate_rows(values[: whole * size].reshape(whole, size), size, function, xff)]
+    parts = [consolidate_rows(values[: whole * size].reshape(whole, size), size, how, xff)]
     if whole * size < len(values):
-        parts.append(_consolidate_rows(values[whole * size :].reshape(1, -1), size, function, xff))
+        parts.append(consolidate_rows(values[whole * size :].reshape(1, -1), size, how, xff))
     return np.concatenate(parts)
 
 
-def _consolidate_rows(rows: Rows, size: int, function: Callable[[Rows, Known], Values], xff: float) -> Values:
+def consolidate_rows(rows: Rows, size: int, how: str, xff: float = 0.0) -> Values:
+    """One value for each row, a bucket of `size` slots of which it may hold fewer (but one at least).
+
+    Raises QueryError for an unknown function.  The input is not changed.
+    """
+    function = _named(how)
     known = ~np.isnan(rows)
     count = known.sum(axis=1)
     with np.errstate(all="ignore"):
         result = function(rows, known)
     result[(count == 0) | (count / size < xff)] = np.nan
     return result
+
+
+def _named(how: str) -> Callable[[Rows, Known], Values]:
+    function = FUNCTIONS.get(how)
+    if function is None:
+        raise QueryError(f"unknown consolidation function {how!r}; use one of {', '.join(FUNCTIONS)}")
+    return function
 
 
 def thin(answer: Sequence[Series], max_points: int) -> list[Series]:
