@@ -118,7 +118,7 @@ class _Reader:
             begin = self._at
             name = self._name_before("(")
             if name is None or name == "template":
-                raise self._error("a pipe leads to a call", "write for example a.b|scale(2)")
+                raise self._error("a pipe leads to a call", "write for example a.b|scale(2)", begin)
             call, other = self._call(name, begin, depth)
             height = max(height + 1, other)
             self._check_depth(depth + height)

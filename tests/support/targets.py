@@ -24,8 +24,8 @@ from carbonpy.functions.library import Library
 from carbonpy.series.series import Series
 from carbonpy.timespan import Span
 
-#: 2024-03-06 15:00 UTC.
-T = 1_709_737_200
+#: 2026-11-23 03:00 UTC, the hour the recorded answers were made in.
+T = 1_795_402_800
 FIRST = T - 1200
 _ = float("nan")
 
