@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any, NamedTuple
@@ -28,10 +28,12 @@ _CALLBACK = re.compile(r"[A-Za-z_$][\w$.\[\]]{0,199}\Z", re.ASCII)
 
 
 class Cost(NamedTuple):
-    """What an answer took: for the log."""
+    """What an answer took: for the log.  series, points: in the answer; read_...: that were read for it."""
 
     series: int = 0
     points: int = 0
+    read_series: int = 0
+    read_points: int = 0
     fetch_seconds: float = 0.0
     evaluate_seconds: float = 0.0
     write_seconds: float = 0.0
@@ -45,6 +47,7 @@ class Answer:
     """What goes back to the client.  `chunks` joined are the body.  Immutable.
 
     kept: seconds for which the very same bytes may be given to another client who asks the same; 0 not at all.
+    partial: sentences about what may be missing because it could not be asked for.
     """
 
     chunks: Sequence[bytes]
@@ -53,6 +56,7 @@ class Answer:
     headers: Headers = ()
     kept: int = 0
     cost: Cost = NO_COST
+    partial: tuple[str, ...] = ()
 
     @property
     def body(self) -> bytes:
@@ -84,13 +88,6 @@ class Query:
 
 #: The request headers that answers depend on.
 CARRIED = ("accept", "accept-encoding", "content-type", "x-grafana-org-id", "x-dashboard-id", "x-panel-id")
-
-#: Called with a number of points from time to time; raises to end the work.
-Check = Callable[[int], None]
-
-
-def unchecked(points: int) -> None:
-    """A Check that lets everything pass."""
 
 
 def sentence(text: str, status: int = 200, headers: Headers = ()) -> Answer:

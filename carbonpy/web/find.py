@@ -8,7 +8,7 @@ would cost more than the answer is worth; a front end that merges several server
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import timezone, tzinfo
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote_plus
@@ -16,8 +16,8 @@ from urllib.parse import unquote_plus
 from carbonpy.errors import QueryError
 from carbonpy.series import attime
 from carbonpy.web import msgpack
-from carbonpy.web.answer import UNCACHED, Answer, Check, Query, json_answer, sentence, unchecked
-from carbonpy.web.limits import Limits
+from carbonpy.web.answer import UNCACHED, Answer, Query, json_answer, sentence
+from carbonpy.web.limits import Budget, Limits
 from carbonpy.web.render import zone
 
 BRANCH = {"allowChildren": 1, "expandable": 1, "leaf": 0}
@@ -36,10 +36,10 @@ class StoreNode(Protocol):
 class Finder(Protocol):
     """The store, as far as finding needs it."""
 
-    def find(self, pattern: str, leaves_only: bool = False) -> Iterable[StoreNode]:
+    def find(self, pattern: str, leaves_only: bool = False, since: int | None = None) -> Iterable[StoreNode]:
         """Nodes that match, sorted by path."""
 
-    def metrics(self) -> Iterator[str]:
+    def metrics(self) -> Iterable[str]:
         """All metrics, sorted."""
 
 
@@ -58,7 +58,7 @@ class Metrics(NamedTuple):
     limits: Limits
     tz: tzinfo = timezone.utc
 
-    def find(self, query: Query, check: Check = unchecked) -> Answer:
+    def find(self, query: Query, budget: Budget) -> Answer:
         """/metrics/find.  Raises QueryError."""
         parameters = query.parameters
         leaves_only = bool(parameters.integer("leavesOnly"))
@@ -94,7 +94,7 @@ class Metrics(NamedTuple):
             return Answer([pickle.dumps(described, protocol=2)], "application/pickle", headers=UNCACHED)
         return Answer([msgpack.pack(described)], "application/x-msgpack", headers=UNCACHED)
 
-    def expand(self, query: Query, check: Check = unchecked) -> Answer:
+    def expand(self, query: Query, budget: Budget) -> Answer:
         """/metrics/expand.  Raises QueryError."""
         leaves_only = bool(query.parameters.integer("leavesOnly"))
         patterns = list(dict.fromkeys(query.parameters.all("query")))
@@ -103,12 +103,12 @@ class Metrics(NamedTuple):
         results: dict[str, list[str]] = {}
         for pattern in patterns:
             results[pattern] = sorted({node.path for node in self.store.find(pattern, leaves_only)}) if pattern else []
-            check(0)
+            budget(0)
         if query.parameters.integer("groupByExpr"):
             return json_answer(query, {"results": results})
         return json_answer(query, {"results": sorted(set().union(*results.values()))})
 
-    def index_json(self, query: Query, check: Check = unchecked) -> Answer:
+    def index_json(self, query: Query, budget: Budget) -> Answer:
         """/metrics/index.json."""
         return json_answer(query, list(self.store.metrics()), headers=())
 

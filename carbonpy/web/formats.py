@@ -1,26 +1,33 @@
-"""Series as text and bytes: json, csv, raw, pickle and msgpack, in the very form graphite-web gives them.
+"""Series as text and bytes: csv, raw, pickle and msgpack as graphite-web gives them, protobuf for carbonapi.
 
-The law: numbers are written as Python's ``repr`` writes them, a missing value is ``null`` (json), an
-empty field (csv), ``None`` (raw, pickle) or nil (msgpack).  Values that are not finite are ``null`` in
-json, where they would not be JSON.  The writers yield chunks, one per series, and keep the text of
-timestamps that several series share.
+The law: numbers are written as Python's ``repr`` writes them, a missing value is an empty field (csv),
+``None`` (raw, pickle), nil (msgpack), NaN (protobuf 3) or flagged (protobuf 2).  The writers yield
+chunks, one per series, and keep the text of timestamps that several series share.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, tzinfo
-from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from carbonpy.series.series import Series
 from carbonpy.web import msgpack
+from carbonpy.wire import protobuf
+
+
+class Echoed(NamedTuple):
+    """A series with what the request said, which protocol 3 wants back exactly as it was."""
+
+    series: Series
+    path_expression: str
+    start: int
+    stop: int
 
 
 class _Grids:
@@ -40,68 +47,12 @@ class _Grids:
         return made
 
 
-def texts(series: Series, missing: str, finite_only: bool = False) -> list[str]:
-    """The values as ``repr`` writes them, `missing` for NaN (and, if wanted, for infinities)."""
+def texts(series: Series, missing: str) -> list[str]:
+    """The values as ``repr`` writes them, `missing` for NaN."""
     written = list(map(repr, series.values.tolist()))
-    without = ~np.isfinite(series.values) if finite_only else np.isnan(series.values)
-    for position in np.flatnonzero(without).tolist():
+    for position in np.flatnonzero(np.isnan(series.values)).tolist():
         written[position] = missing
     return written
-
-
-# ---- json
-
-
-def json_chunks(answer: Iterable[Series], *, no_nulls: bool = False, pretty: bool = False) -> Iterator[bytes]:
-    """``[{"target": ..., "tags": ..., "datapoints": [[value, timestamp], ...]}, ...]``.
-
-    With `no_nulls`, points without a value are left out, and series without points.
-    """
-    if pretty:
-        yield _pretty(answer, no_nulls)
-        return
-    ends = _Grids(_point_ends)
-    separator = "["
-    for series in answer:
-        if no_nulls:
-            kept = np.flatnonzero(np.isfinite(series.values))
-            if not len(kept):
-                continue
-            times = (series.start + kept * series.step).tolist()
-            written = list(map(repr, series.values[kept].tolist()))
-            points = _joined(written, _point_ends(times))
-        else:
-            points = _joined(texts(series, "null", finite_only=True), ends.of(series))
-        head = f'{separator}{{"target": {json.dumps(series.name)}, "tags": {json.dumps(dict(series.tags))}'
-        yield f'{head}, "datapoints": {points}}}'.encode()
-        separator = ", "
-    yield b"[]" if separator == "[" else b"]"
-
-
-def _point_ends(times: Sequence[int]) -> list[str]:
-    ends = [f", {time}], [" for time in times]
-    if ends:
-        ends[-1] = f", {times[-1]}]]"
-    return ends
-
-
-def _joined(written: list[str], ends: list[str]) -> str:
-    return "[[" + "".join(chain.from_iterable(zip(written, ends))) if written else "[]"
-
-
-def _pretty(answer: Iterable[Series], no_nulls: bool) -> bytes:
-    documents = []
-    for series in answer:
-        finite = np.isfinite(series.values).tolist()
-        values = series.values.tolist()
-        points = [
-            [value if known else None, time]
-            for value, known, time in zip(values, finite, series.timestamps())
-            if known or not no_nulls
-        ]
-        if points or not no_nulls:
-            documents.append({"target": series.name, "tags": dict(series.tags), "datapoints": points})
-    return json.dumps(documents, indent=2).encode()
 
 
 # ---- csv and raw
@@ -160,3 +111,37 @@ def msgpack_chunks(answer: Sequence[Series]) -> Iterator[bytes]:
     yield msgpack.array_head(len(answer))
     for series in answer:
         yield msgpack.pack(plain(series))
+
+
+def protobuf2_chunks(answer: Iterable[Series]) -> Iterator[bytes]:
+    """A MultiFetchResponse of carbonapi's protocol 2."""
+    for series in answer:
+        absent = np.isnan(series.values)
+        written = protobuf.FetchResponse2(
+            name=series.name,
+            start_time=series.start,
+            stop_time=series.start + series.step * len(series),
+            step_time=series.step,
+            values=np.where(absent, 0.0, series.values),
+            is_absent=absent,
+        )
+        yield protobuf.encode(protobuf.MultiFetchResponse2((written,)))
+
+
+def protobuf3_chunks(answer: Iterable[Echoed]) -> Iterator[bytes]:
+    """A MultiFetchResponse of carbonapi's protocol 3."""
+    for series, path_expression, start, stop in answer:
+        written = protobuf.FetchResponse(
+            name=series.name,
+            path_expression=path_expression,
+            consolidation_func=series.consolidation,
+            start_time=series.start,
+            stop_time=series.start + series.step * len(series),
+            step_time=series.step,
+            x_files_factor=series.xff,
+            values=series.values,
+            request_start_time=start,
+            request_stop_time=stop,
+        )
+        # messages whose only field is repeated can be written one after the other
+        yield protobuf.encode(protobuf.MultiFetchResponse((written,)))

@@ -1,7 +1,8 @@
 """Answers made ready for the wire: compression and the headers that every answer has.
 
 The law: packing is pure and may be done in any thread or process.  Bodies of 200 bytes and more are
-compressed for clients that accept gzip, and say that they vary with that.
+compressed for clients that accept gzip, and say that they vary with that.  What is missing from an
+answer because it could not be asked for stands in the header X-Carbonpy-Partial.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ _GZIP_LEVEL = 2
 def pack(answer: Answer, accept_encoding: str) -> Answer:
     """The answer with all its headers (but Content-Type and Content-Length), its body in one chunk."""
     headers: tuple[tuple[str, str], ...] = (("X-Content-Type-Options", "nosniff"), *answer.headers)
+    if answer.partial:
+        headers += (("X-Carbonpy-Partial", " ".join("; ".join(answer.partial).split())[:500]),)
     if sum(map(len, answer.chunks)) < _GZIP_FROM:
         return replace(answer, headers=headers, chunks=[answer.body])
     headers += (("Vary", "Accept-Encoding"),)

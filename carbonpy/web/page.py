@@ -11,8 +11,9 @@ from urllib.parse import quote
 
 from carbonpy import __version__
 from carbonpy.errors import QueryError
-from carbonpy.web.answer import UNCACHED, Answer, Check, Query, unchecked
+from carbonpy.web.answer import UNCACHED, Answer, Query
 from carbonpy.web.find import Finder
+from carbonpy.web.limits import Budget
 
 #: Nodes shown at most.
 MOST = 500
@@ -54,7 +55,7 @@ class Page:
     def __init__(self, store: Finder) -> None:
         self._store = store
 
-    def __call__(self, query: Query, check: Check = unchecked) -> Answer:
+    def __call__(self, query: Query, budget: Budget) -> Answer:
         pattern = query.parameters.last("query") or "*"
         try:
             nodes = sorted({(node.path, node.is_leaf) for node in self._store.find(pattern)})

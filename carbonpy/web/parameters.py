@@ -31,6 +31,14 @@ class Parameters:
     def __contains__(self, name: str) -> bool:
         return name in self._values
 
+    def names(self) -> list[str]:
+        """The names that occur, each once."""
+        return list(self._values)
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Names and values, the values of one name in the order they came; `Parameters` makes the same of them."""
+        return [(name, value) for name, values in self._values.items() for value in values]
+
     def all(self, name: str) -> list[str]:
         """Every value of `name`, in order; none if it is absent."""
         return list(self._values.get(name, ()))

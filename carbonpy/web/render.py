@@ -1,57 +1,78 @@
-"""/render: path patterns to series, and series to the format asked for.
+"""/render: what the parameters ask for, its series, and those in the format asked for.
 
-The law: `plan` reads the parameters (and only it raises QueryError for what the client wrote),
-`fetch` asks the store, `write` makes the answer.  Targets are answered in their order, the series of
-one target sorted by name, duplicates kept.  No data is an empty answer, not an error.  Functions are
-not available in this version: a target that calls one is refused by name.
+The law: `plan` reads the parameters (and only it raises QueryError for them), `fetch` reads and
+evaluates, `write` makes the answer.  Targets are answered in their order, duplicates kept.  No data is
+an empty answer, not an error, but for carbonapi's protocols, whose word for it is 404.  An answer that
+may lack something because a store could not be asked says so in a header and is kept by nobody.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timezone, tzinfo
-from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from carbonpy.errors import QueryError
+from carbonpy.clock import Clock
+from carbonpy.errors import QueryError, WireError
+from carbonpy.expression.evaluate import Evaluation
+from carbonpy.expression.plan import Reading
+from carbonpy.functions.context import Shared
+from carbonpy.functions.library import Library
+from carbonpy.reading.store import Fetched, Store
 from carbonpy.series import attime
 from carbonpy.series.consolidation import thin
 from carbonpy.series.series import Series
-from carbonpy.web import formats
-from carbonpy.web.answer import Answer, Check, Query, caching, jsonp
-from carbonpy.web.limits import Limits
+from carbonpy.web import formats, json_format
+from carbonpy.web.answer import NO_COST, Answer, Cost, Query, caching, jsonp, sentence
+from carbonpy.web.limits import Budget, Limits
 from carbonpy.web.parameters import Parameters
+from carbonpy.wire import protobuf
 
 CONTENT_TYPES = {
     "json": "application/json",
+    "jsonp": "application/json",
     "raw": "text/plain",
     "csv": "text/csv",
     "pickle": "application/pickle",
     "msgpack": "application/x-msgpack",
+    "dygraph": "application/json",
+    "rickshaw": "application/json",
+    "protobuf": "application/x-protobuf",
+    "carbonapi_v3_pb": "application/x-carbonapi-v3-pb",
 }
-_CALL = re.compile(r"(?<!\\)\(")
+#: Other names of formats, as carbonapi and go-carbon know them.
+ALSO = {
+    "protobuf3": "protobuf",
+    "pb": "protobuf",
+    "pb3": "protobuf",
+    "carbonapi_v2_pb": "protobuf",
+    "v2_pb": "protobuf",
+    "v3_pb": "carbonapi_v3_pb",
+    "proto_v3_pb": "carbonapi_v3_pb",
+}
+#: Accept headers that decide about the format, whatever the parameters say.
+BY_ACCEPT = {"application/x-carbonapi-v3-pb": "carbonapi_v3_pb", "application/x-protobuf": "protobuf"}
+_SCRIPTS = ("json", "jsonp", "dygraph", "rickshaw")
+_IMAGES = ("png", "svg", "pdf")
+#: About how many bytes a point takes while it is written.
+_BYTES_PER_POINT = {"pickle": 60, "msgpack": 60, "rickshaw": 250, "dygraph": 150, "protobuf": 17, "carbonapi_v3_pb": 16}
+_TEMPLATE = re.compile(r"template\[(.*).\Z", re.DOTALL)
+#: A target that is one metric, whose fetching needs neither a look-up nor a function.
+_PLAIN = re.compile(r"[A-Za-z_][\w.:/%#@+-]*\Z", re.ASCII)
 
-
-class Reader(Protocol):
-    """The store, as far as rendering needs it."""
-
-    def leaves(self, pattern: str) -> list[str]:
-        """The metrics that a path pattern means."""
-
-    def is_literal(self, pattern: str) -> bool:
-        """Whether `leaves` needs no look-up for this pattern."""
-
-    def fetch(
-        self, metrics: Iterable[str], from_time: int, until_time: int, now: int, check: Check = ...
-    ) -> list[Series]:
-        """The series of metrics."""
+#: (tags, start, end) -> the moments of events with all these tags.
+Events = Callable[[Sequence[str], int, int], Sequence[int]]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A render request, understood.  Times are seconds since the epoch; `max_points` 0 means all."""
+    """A render request, understood.  Times are seconds since the epoch; `max_points` 0 means all.
+
+    requests: those of a body of carbonapi's protocol 3, which come instead of targets.
+    local: whether to ask this server alone.  wall: when the request came.
+    """
 
     targets: tuple[str, ...]
     from_time: int
@@ -65,8 +86,20 @@ class Plan:
     max_points: int
     xff: float
     cache_seconds: int
-    #: When the request came.
+    templates: Mapping[str, str]
+    local: bool
     wall: float
+    requests: tuple[protobuf.FetchRequest, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """The series of a plan.  echoes: (pathExpression, start, stop) of each series, for protocol 3."""
+
+    series: Sequence[Series]
+    partial: tuple[str, ...] = ()
+    cost: Cost = NO_COST
+    echoes: Sequence[tuple[str, int, int]] = ()
 
 
 def zone(parameters: Parameters, default: tzinfo) -> tzinfo:
@@ -83,23 +116,50 @@ def zone(parameters: Parameters, default: tzinfo) -> tzinfo:
 
 
 class Renderer:
-    """Answers /render.  Safe from any thread if the store is."""
+    """Answers /render.  Safe from any thread if the stores are.
 
-    def __init__(self, store: Reader, limits: Limits, *, tz: tzinfo = timezone.utc, cache_seconds: int = 60) -> None:
-        self._store = store
+    local: the store to ask for queries with ``local=1``, which a server that asks others must not pass on.
+    as_stored: whether series are consolidated as their files are, not by their average.
+    numbers: how JSON numbers are written fast; None for the standard library's way.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        library: Library,
+        limits: Limits,
+        monotonic: Clock,
+        *,
+        local: Store | None = None,
+        events: Events = lambda tags, start, end: (),
+        tz: tzinfo = timezone.utc,
+        cache_seconds: int = 60,
+        as_stored: bool = False,
+        numbers: json_format.Numbers | None = None,
+    ) -> None:
+        self._stores = (store, local or store)
+        self._library = library
         self._limits = limits
+        self._monotonic = monotonic
+        self._events = events
         self._tz = tz
         self._cache_seconds = cache_seconds
+        self._as_stored = as_stored
+        self._numbers = numbers
+
+    # ---- what is asked
 
     def plan(self, query: Query) -> Plan:
-        """What the parameters ask for.  Raises QueryError."""
+        """What a query asks for.  Raises QueryError."""
         parameters = query.parameters
+        form = format_of(query, CONTENT_TYPES, _default_format(parameters))
+        requests = None
+        if form == "carbonapi_v3_pb" and query.body:
+            requests = _requests(query.body, self._limits.targets)
         texts = parameters.all("target") or parameters.all("target[]")
         targets = tuple(target.strip() for target in texts if target.strip())
         if len(targets) > self._limits.targets:
             raise QueryError(f"{len(targets)} targets in one request; ask for at most {self._limits.targets}")
-        for target in targets:
-            _refuse_calls(target)
         tz = zone(parameters, self._tz)
         wall = int(query.now)
         now = attime.parse(parameters.last("now"), wall, tz) if "now" in parameters else wall
@@ -107,87 +167,184 @@ class Renderer:
         from_time = attime.parse(parameters.last("from", "-1d"), now, tz)
         if from_time == until_time:
             raise QueryError(f"the time range is empty, from and until are both {from_time}; move one of them")
+        graph = parameters.last("graphType", "line")
+        if graph != "line":
+            raise QueryError(f"graphType {graph[:60]!r} is not available; leave it out")
         wanted = parameters.last("maxDataPoints")
         cache_seconds = parameters.integer("cacheTimeout", self._cache_seconds)
+        found = (_TEMPLATE.match(name) for name in parameters.names())
         return Plan(
             targets=targets,
             from_time=min(from_time, until_time),
             until_time=max(from_time, until_time),
             now=now,
             tz=tz,
-            format=_format(parameters),
-            jsonp=jsonp(parameters) if "format" in parameters else "",
+            format=form,
+            jsonp=jsonp(parameters) if "format" in parameters and form in _SCRIPTS else "",
             pretty=bool(parameters.last("pretty")),
             no_nulls="noNullPoints" in parameters,
             max_points=int(wanted[:18]) if wanted.isascii() and wanted.isdigit() else 0,
             xff=parameters.number("xFilesFactor", 0.0),
             cache_seconds=0 if "noCache" in parameters else max(0, cache_seconds),
+            templates={name.group(1): parameters.last(name.string) for name in found if name},
+            local=bool(parameters.integer("local")),
             wall=query.now,
+            requests=requests,
         )
 
     def is_small(self, plan: Plan) -> bool:
         """Whether fetching is so little work that it is not worth a change of threads."""
-        return len(plan.targets) <= self._limits.direct_targets and all(map(self._store.is_literal, plan.targets))
+        return (
+            plan.requests is None
+            and len(plan.targets) <= self._limits.direct_targets
+            and all(map(_PLAIN.match, plan.targets))
+        )
 
-    def fetch(self, plan: Plan, check: Check) -> list[Series]:
-        """The series of all targets, thinned if asked.  Raises QueryError for too many, and what `check` raises."""
-        expanded = [(target, self._store.leaves(target)) for target in plan.targets]
-        count = sum(len(metrics) for _, metrics in expanded)
-        if count > self._limits.series:
-            raise QueryError(
-                f"{count} series match target {plan.targets[0][:200]!r}{' and others' if len(expanded) > 1 else ''}; "
-                f"ask for at most {self._limits.series}"
-            )
-        distinct = dict.fromkeys(metric for _, metrics in expanded for metric in metrics)
-        fetched = self._store.fetch(distinct, plan.from_time, plan.until_time, plan.now, check)
-        by_name = {series.name: series for series in fetched}
-        answer = [
-            replace(by_name[metric], path_expression=target, xff=plan.xff)
-            for target, metrics in expanded
-            for metric in metrics
-            if metric in by_name
-        ]
-        return thin(answer, plan.max_points) if plan.format == "json" else answer
+    # ---- its series
 
-    def write(self, plan: Plan, answer: Sequence[Series]) -> Answer:
-        """The series in the format asked for."""
-        content_type = CONTENT_TYPES[plan.format]
-        if plan.format == "json":
-            chunks = list(formats.json_chunks(answer, no_nulls=plan.no_nulls, pretty=plan.pretty))
-            if plan.jsonp:
-                chunks = [plan.jsonp.encode() + b"(", *chunks, b")"]
-                content_type = "text/javascript"
-        elif plan.format == "csv":
-            chunks = list(formats.csv_chunks(answer, plan.tz))
-        elif plan.format == "raw":
-            chunks = list(formats.raw_chunks(answer))
-        elif plan.format == "pickle":
-            chunks = list(formats.pickle_chunks(answer))
+    def fetch(self, plan: Plan, budget: Budget) -> Result:
+        """The series of all targets, thinned if asked.  Raises QueryError, and what the budget raises."""
+        began = self._monotonic()
+        reads = _Reads(self._stores[plan.local], plan.now, budget, self._monotonic, self._as_stored)
+        echoes: list[tuple[str, int, int]] = []
+        if plan.requests is not None:
+            answer = reads.requested(plan.requests, echoes)
         else:
-            chunks = list(formats.msgpack_chunks(answer))
-        return Answer(chunks, content_type, headers=caching(plan.cache_seconds, plan.wall), kept=plan.cache_seconds)
+            evaluation = Evaluation(
+                self._library,
+                reads,
+                start=plan.from_time,
+                end=plan.until_time,
+                now=plan.now,
+                tz=plan.tz,
+                xff=plan.xff,
+                templates=plan.templates,
+                shared=Shared(events=self._events),
+                check=lambda: budget(0),
+                most_series=int(min(self._limits.series, 2**62)),
+            )
+            answer = evaluation.evaluate(plan.targets)
+            if plan.format == "carbonapi_v3_pb":
+                echoes = [(series.path_expression, plan.from_time, plan.until_time) for series in answer]
+        if plan.format in ("json", "jsonp"):
+            answer = thin(answer, plan.max_points)
+        points = sum(map(len, answer))
+        budget.answer(points, _BYTES_PER_POINT.get(plan.format, 40))
+        seconds = self._monotonic() - began - reads.seconds
+        cost = Cost(len(answer), points, budget.series, budget.points, reads.seconds, seconds)
+        return Result(answer, tuple(reads.partial), cost, echoes)
+
+    # ---- the answer
+
+    def write(self, plan: Plan, result: Result, budget: Budget) -> Answer:
+        """The series in the format asked for.  Raises what the budget raises."""
+        if not result.series and plan.format in BY_ACCEPT.values():
+            if result.partial:
+                return replace(sentence(f"nothing found, but {result.partial[0]}", 503), partial=result.partial)
+            return sentence("nothing matches", 404)
+        chunks: list[bytes] = []
+        for chunk in self._chunks(plan, result):
+            chunks.append(chunk)
+            budget(0)
+        content_type = CONTENT_TYPES[plan.format]
+        if plan.jsonp:
+            chunks = [plan.jsonp.encode() + b"(", *chunks, b")"]
+            content_type = "text/javascript"
+        kept = 0 if result.partial else plan.cache_seconds
+        headers = caching(kept, plan.wall)
+        return Answer(chunks, content_type, headers=headers, kept=kept, cost=result.cost, partial=result.partial)
+
+    def _chunks(self, plan: Plan, result: Result) -> Iterable[bytes]:
+        answer, form = result.series, plan.format
+        if form == "csv":
+            return formats.csv_chunks(answer, plan.tz)
+        if form == "raw":
+            return formats.raw_chunks(answer)
+        if form == "pickle":
+            return formats.pickle_chunks(answer)
+        if form == "msgpack":
+            return formats.msgpack_chunks(answer)
+        if form == "dygraph":
+            return json_format.dygraph_chunks(answer)
+        if form == "rickshaw":
+            return json_format.rickshaw_chunks(answer, pretty=plan.pretty)
+        if form == "protobuf":
+            return formats.protobuf2_chunks(answer)
+        if form == "carbonapi_v3_pb":
+            return formats.protobuf3_chunks(
+                formats.Echoed(series, *echo) for series, echo in zip(answer, result.echoes)
+            )
+        return json_format.json_chunks(answer, no_nulls=plan.no_nulls, pretty=plan.pretty, numbers=self._numbers)
 
 
-def _format(parameters: Parameters) -> str:
-    if "format" in parameters:
-        wanted = parameters.last("format")
-    elif "rawData" in parameters:
-        wanted = "raw"
-    elif "pickle" in parameters:
-        wanted = "pickle"
-    else:
-        wanted = "json"
-    if wanted not in CONTENT_TYPES:
-        raise QueryError(f"format {wanted[:60]!r} is not available; use one of {', '.join(CONTENT_TYPES)}")
-    graph = parameters.last("graphType", "line")
-    if graph != "line":
-        raise QueryError(f"graphType {graph[:60]!r} is not available; leave it out")
+class _Reads:
+    """The `Fetch` of one evaluation: reads from a store, and remembers what that took.  For one thread."""
+
+    def __init__(self, store: Store, now: int, budget: Budget, monotonic: Clock, as_stored: bool) -> None:
+        self._store = store
+        self._now = now
+        self._budget = budget
+        self._monotonic = monotonic
+        self._as_stored = as_stored
+        self.partial: list[str] = []
+        self.seconds = 0.0
+
+    def __call__(self, readings: Sequence[Reading]) -> Mapping[Reading, Sequence[Series]]:
+        fetched = self._read(readings)
+        if self._as_stored:
+            return {one: [_as_stored(series, fetched) for series in fetched.series.get(one, ())] for one in readings}
+        return {one: fetched.series.get(one, ()) for one in readings}
+
+    def requested(self, requests: Sequence[protobuf.FetchRequest], echoes: list[tuple[str, int, int]]) -> list[Series]:
+        """The series of requests in protocol 3, which want to know how each is consolidated; adds to `echoes`."""
+        readings = [
+            Reading(request.name, max(0, request.start_time), max(0, request.stop_time)) for request in requests
+        ]
+        fetched = self._read(list(dict.fromkeys(readings)))
+        answer = []
+        for request, reading in zip(requests, readings):
+            for series in fetched.series.get(reading, ()):
+                answer.append(_as_stored(series, fetched))
+                echoes.append((request.path_expression or request.name, request.start_time, request.stop_time))
+        return answer
+
+    def _read(self, readings: Sequence[Reading]) -> Fetched:
+        began = self._monotonic()
+        try:
+            fetched = self._store.fetch_readings(readings, self._now, self._budget)
+        finally:
+            self.seconds += self._monotonic() - began
+        self.partial += (text for text in fetched.partial if text not in self.partial)
+        return fetched
+
+
+def _as_stored(series: Series, fetched: Fetched) -> Series:
+    info = fetched.info(series.name)
+    return series if info is None else series.changed(consolidation=info.method, xff=info.xff)
+
+
+def format_of(query: Query, known: Mapping[str, object], default: str) -> str:
+    """The format that a query wants, by its canonical name.  Raises QueryError for one that is not `known`."""
+    by_accept = BY_ACCEPT.get((query.accept or "").partition(";")[0].strip().lower())
+    if by_accept is not None:
+        return by_accept
+    text = query.parameters.last("format", default)
+    wanted = ALSO.get(text, text)
+    if wanted not in known:
+        what = "draws images, which this server does not" if text in _IMAGES else "is not available"
+        raise QueryError(f"format {text[:60]!r} {what}; use one of {', '.join(known)}")
     return wanted
 
 
-def _refuse_calls(target: str) -> None:
-    if _CALL.search(target):
-        raise QueryError(
-            f"target {target[:200]!r} calls a function, and functions are not available in this version; "
-            "ask for a metric by name or by a pattern such as servers.*.cpu"
-        )
+def _default_format(parameters: Parameters) -> str:
+    return "raw" if "rawData" in parameters else "pickle" if "pickle" in parameters else "json"
+
+
+def _requests(body: bytes, most: int) -> tuple[protobuf.FetchRequest, ...]:
+    try:
+        message = protobuf.decode(protobuf.MultiFetchRequest, body, most=100 * most)
+    except WireError as error:
+        raise QueryError(f"the body cannot be read: {error}") from None
+    if len(message.metrics) > most:
+        raise QueryError(f"{len(message.metrics)} series in one request; ask for at most {most}")
+    return message.metrics

@@ -2,33 +2,32 @@
 
 The law: `answer` always gives an Answer and never raises: 400 and a sentence for what the client got
 wrong, 503 when the store cannot answer now, 500 without details for a defect (`report` gets them).
-It depends on nothing but the query and the store, keeps no state between queries, knows nothing of
+It depends on nothing but the query and the stores, keeps no state between queries, knows nothing of
 Twisted, and is safe from any thread; so a thread, this process or another one may call it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timezone, tzinfo
-from typing import Any
 
 from carbonpy.clock import Clock
 from carbonpy.errors import CarbonError, QueryError
-from carbonpy.web.answer import Answer, Check, Query, sentence
+from carbonpy.functions.library import Library
+from carbonpy.reading.store import Store
+from carbonpy.web.answer import Answer, Query, sentence
 from carbonpy.web.find import Metrics
-from carbonpy.web.limits import DEFAULT_LIMITS, Limits
+from carbonpy.web.json_format import fast_numbers
+from carbonpy.web.limits import DEFAULT_LIMITS, Budget, ClientLeft, Limits
 from carbonpy.web.packing import pack
 from carbonpy.web.page import Page
-from carbonpy.web.render import Renderer
+from carbonpy.web.render import Plan, Renderer, Result
 
-Route = Callable[[Query, Check], Answer]
+Route = Callable[[Query, Budget], Answer]
 #: (what happened, the exception): told to whoever keeps the log.
 Report = Callable[[str, BaseException], None]
-
-
-class ClientLeft(Exception):
-    """The client closed its connection; nobody waits for the answer."""
 
 
 def _never() -> bool:
@@ -40,29 +39,48 @@ def _unreported(what: str, error: BaseException) -> None:
 
 
 class Service:
-    """Answers queries about `store`.  Safe from any thread if the store is.
+    """Answers queries about `store`.  Safe from any thread if the stores are.
 
-    store: a LocalStore, or anything with its methods.  tz: for queries that name none.
-    cache_seconds: how long clients may keep a render that does not say so itself.
+    store: names and points (see `carbonpy.reading.store`).  local: the store for queries with ``local=1``,
+    which a server that asks other servers must not pass on to them; by default the same.
+    library: the functions of targets; all by default.
+    tz: for queries that name none.  cache_seconds: how long clients may keep a render that does not say so itself.
+    consolidate_as_stored: whether maxDataPoints consolidates a series as its file does (by its average otherwise).
+    find_by_time: whether from and until of a find leave out metrics that were not written since `from`.
     monotonic: seconds for measuring.  report: gets what the client is not told.
     """
 
     def __init__(
         self,
-        store: Any,
+        store: Store,
         *,
+        local: Store | None = None,
+        library: Library | None = None,
         limits: Limits = DEFAULT_LIMITS,
         tz: tzinfo = timezone.utc,
         cache_seconds: int = 60,
+        consolidate_as_stored: bool = False,
+        find_by_time: bool = False,
         monotonic: Clock = time.monotonic,
         report: Report = _unreported,
     ) -> None:
         self.limits = limits
         self._monotonic = monotonic
         self._report = report
-        self._renderer = Renderer(store, limits, tz=tz, cache_seconds=cache_seconds)
+        library = library or Library.standard()
+        self._renderer = Renderer(
+            store,
+            library,
+            limits,
+            monotonic,
+            local=local,
+            tz=tz,
+            cache_seconds=cache_seconds,
+            as_stored=consolidate_as_stored,
+            numbers=fast_numbers(),
+        )
         metrics = Metrics(store, limits, tz)
-        self._routes: dict[str, Route] = {
+        self._routes: Mapping[str, Route] = {
             "/": Page(store),
             "/metrics/find": metrics.find,
             "/metrics/expand": metrics.expand,
@@ -71,74 +89,52 @@ class Service:
 
     def answer(self, query: Query, left: Callable[[], bool] = _never) -> Answer:
         """The answer, ready to be sent.  `left`: whether the client is gone, so that the work can end."""
-        work = self.begin(query, left, small=0)
+        work = self.begin(query, left, at_once=False)
         return work if isinstance(work, Answer) else work()
 
     def begin(
-        self, query: Query, left: Callable[[], bool] = _never, small: int | None = None
+        self, query: Query, left: Callable[[], bool] = _never, *, at_once: bool = True
     ) -> Answer | Callable[[], Answer]:
         """The answer if it is little work, else a function that makes it (and never raises either).
 
-        Little work is a render of few literal targets (`Limits.direct_targets`) with few points.
+        Little work is what is wrong at first sight, and (with `at_once`) a render of few plain metrics with few
+        points (`Limits.direct_targets`, `Limits.direct_points`), so this may read files.
         """
-        check = self._checker(left)
+        budget = Budget(self.limits, self._monotonic, left)
         if query.path == "/render":
-            return self._guarded(query, lambda: self._render(query, check, small))
+            try:
+                return self._render(query, budget, at_once)
+            except Exception as error:
+                return self._packed(query, self._excuse(error))
         route = self._routes.get(query.path)
         if route is None:
             return self._packed(query, nothing_at(query.path))
         found = route
-        return lambda: self._answered(query, lambda: found(query, check))
+        return lambda: self._guarded(query, lambda: found(query, budget))
 
-    def _render(self, query: Query, check: Check, small: int | None) -> Answer | Callable[[], Answer]:
+    def _render(self, query: Query, budget: Budget, at_once: bool) -> Answer | Callable[[], Answer]:
         renderer = self._renderer
         plan = renderer.plan(query)
+        if not (at_once and renderer.is_small(plan)):
+            return lambda: self._guarded(query, lambda: self._written(plan, renderer.fetch(plan, budget), budget))
+        result = renderer.fetch(plan, budget)
+        if result.cost.points > self.limits.direct_points:
+            return lambda: self._guarded(query, lambda: self._written(plan, result, budget))
+        return self._packed(query, self._written(plan, result, budget))
 
-        def whole() -> Answer:
-            return self._answered(query, lambda: renderer.write(plan, renderer.fetch(plan, check)))
+    def _written(self, plan: Plan, result: Result, budget: Budget) -> Answer:
+        began = self._monotonic()
+        answer = self._renderer.write(plan, result, budget)
+        return replace(answer, cost=answer.cost._replace(write_seconds=self._monotonic() - began))
 
-        if small == 0 or not renderer.is_small(plan):
-            return whole
-        found = renderer.fetch(plan, check)
-        if sum(map(len, found)) > self.limits.direct_points:
-            return lambda: self._answered(query, lambda: renderer.write(plan, found))
-        return self._packed(query, renderer.write(plan, found))
-
-    def _answered(self, query: Query, work: Callable[[], Answer]) -> Answer:
+    def _guarded(self, query: Query, work: Callable[[], Answer]) -> Answer:
         try:
             return self._packed(query, work())
         except Exception as error:
             return self._packed(query, self._excuse(error))
 
-    def _guarded(
-        self, query: Query, work: Callable[[], Answer | Callable[[], Answer]]
-    ) -> Answer | Callable[[], Answer]:
-        try:
-            return work()
-        except Exception as error:
-            return self._packed(query, self._excuse(error))
-
     def _packed(self, query: Query, answer: Answer) -> Answer:
         return pack(answer, query.headers.get("accept-encoding", ""))
-
-    def _checker(self, left: Callable[[], bool]) -> Check:
-        """What handlers call now and then: ends the work of a client that left or that asked for too much."""
-        deadline = self._monotonic() + self.limits.seconds
-        total = 0
-
-        def check(points: int) -> None:
-            nonlocal total
-            total += points
-            if left():
-                raise ClientLeft
-            if total > self.limits.points:
-                raise QueryError(
-                    f"more than {self.limits.points} points in one answer; ask for less time or fewer series"
-                )
-            if self._monotonic() > deadline:
-                raise QueryError(f"no answer within {self.limits.seconds:g} s; ask for less time or fewer series")
-
-        return check
 
     def _excuse(self, error: BaseException) -> Answer:
         """The answer to a query that failed."""
@@ -146,6 +142,8 @@ class Service:
             return sentence(str(error), 400)
         if isinstance(error, ClientLeft):
             return sentence("nobody is listening", 499)
+        if isinstance(error, MemoryError):
+            return sentence("the answer needs more memory than there is; ask for less time or fewer series", 400)
         if isinstance(error, CarbonError):
             self._report("a query could not be answered", error)
             return sentence("the server cannot answer this now; its log says why", 503)

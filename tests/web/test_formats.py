@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 import pickle
 from datetime import timezone
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from carbonpy.series.series import Series
 from carbonpy.web import formats, msgpack
+from carbonpy.wire import protobuf
 
 values = st.lists(st.one_of(st.just(math.nan), st.floats(allow_nan=False)), max_size=30)
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
@@ -26,28 +26,6 @@ series_strategy = st.builds(
     values,
 )
 answers = st.lists(series_strategy, max_size=4)
-
-
-def document(answer, no_nulls=False):
-    return [
-        {"target": s.name, "tags": dict(s.tags), "datapoints": points}
-        for s in answer
-        for points in [
-            [
-                [v if v is not None and math.isfinite(v) else None, t]
-                for v, t in s.points()
-                if not no_nulls or (v is not None and math.isfinite(v))
-            ]
-        ]
-        if points or not no_nulls
-    ]
-
-
-@given(answers, st.booleans())
-def test_json_is_byte_for_byte_that_of_the_json_module(answer, no_nulls):
-    assert b"".join(formats.json_chunks(answer, no_nulls=no_nulls)).decode() == json.dumps(document(answer, no_nulls))
-    pretty = b"".join(formats.json_chunks(answer, no_nulls=no_nulls, pretty=True)).decode()
-    assert pretty == json.dumps(document(answer, no_nulls), indent=2)
 
 
 @given(answers)
@@ -94,3 +72,23 @@ def test_msgpack_gives_the_bytes_of_the_specification():
 @given(answers)
 def test_msgpack_of_an_answer_is_that_of_its_list(answer):
     assert b"".join(formats.msgpack_chunks(answer)) == msgpack.pack([formats.plain(s) for s in answer])
+
+
+@given(answers)
+def test_protobuf_of_both_versions_reads_back(answer):
+    written = b"".join(formats.protobuf2_chunks(answer))
+    old = protobuf.decode(protobuf.MultiFetchResponse2, written).metrics
+    for got, s in zip(old, answer, strict=True):
+        assert (got.name, got.start_time, got.step_time) == (s.name, s.start, s.step)
+        assert got.stop_time == s.start + s.step * len(s)
+        points = [None if gone else value for value, gone in zip(got.values.tolist(), got.is_absent.tolist())]
+        assert points == [v for v, _ in s.points()]
+    echoed = [formats.Echoed(s, f"typed {i}", i, -i) for i, s in enumerate(answer)]
+    new = protobuf.decode(protobuf.MultiFetchResponse, b"".join(formats.protobuf3_chunks(echoed))).metrics
+    for i, (got, s) in enumerate(zip(new, answer, strict=True)):
+        assert (got.name, got.path_expression, got.request_start_time, got.request_stop_time) == (
+            s.name, f"typed {i}", i, -i,
+        )  # fmt: skip
+        assert (got.start_time, got.stop_time, got.step_time) == (s.start, s.start + s.step * len(s), s.step)
+        assert np.array_equal(got.values, s.values, equal_nan=True)
+        assert (got.consolidation_func, got.x_files_factor) == ("average", 0.0)

@@ -1,0 +1,160 @@
+"""Series as JSON: graphite-web's datapoints, and what dygraph and rickshaw draw.
+
+The law: what comes out is JSON, byte for byte as Python's json module writes it, in chunks of one
+series.  A value that is not finite is ``null``.
+
+Nearly all of the work is turning float64 to text.  One template per grid holds the timestamps and
+everything around the values, so that ``template % values`` makes a series in one go.  Where `orjson` is
+installed (the extra ``carbonpy[fast]``) it writes the values, several times faster and with the same
+numbers, a few of them in another notation (``1e16`` for ``1e+16``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from carbonpy.series.series import Series, Values
+
+#: Values to their texts; None for what is not finite is up to it.
+Numbers = Callable[[Values], Sequence[bytes]]
+_MOST_GRIDS = 64
+
+
+def fast_numbers() -> Numbers | None:
+    """What writes values with orjson; None if that is not installed."""
+    try:
+        import orjson
+    except ImportError:
+        return None
+    dumps, option = orjson.dumps, orjson.OPT_SERIALIZE_NUMPY
+
+    def numbers(values: Values) -> Sequence[bytes]:
+        return dumps(np.ascontiguousarray(values), option=option)[1:-1].split(b",")
+
+    return numbers
+
+
+def json_chunks(
+    answer: Iterable[Series], *, no_nulls: bool = False, pretty: bool = False, numbers: Numbers | None = None
+) -> Iterator[bytes]:
+    """``[{"target": ..., "tags": ..., "datapoints": [[value, timestamp], ...]}, ...]``.
+
+    With `no_nulls`, points without a value are left out, and series without points.
+    numbers: see `fast_numbers`.
+    """
+    separator = "["
+    templates = _Templates(numbers)
+    for series in answer:
+        if no_nulls:
+            kept = np.flatnonzero(np.isfinite(series.values))
+            if not len(kept):
+                continue
+            times = (series.start + kept * series.step).tolist()
+            points = _Templates(numbers).filled(series.values[kept], times)
+        else:
+            points = templates.filled(series.values, series.timestamps())
+        if pretty:
+            yield (separator + _indented(series, json.loads(points))).encode()
+        else:
+            head = f'{separator}{{"target": {json.dumps(series.name)}, "tags": {json.dumps(dict(series.tags))}'
+            yield f'{head}, "datapoints": '.encode() + points + b"}"
+        separator = "," if pretty else ", "
+    if separator == "[":
+        yield b"[]"
+    else:
+        yield b"\n]" if pretty else b"]"
+
+
+def _indented(series: Series, points: list[Any]) -> str:
+    document = {"target": series.name, "tags": dict(series.tags), "datapoints": points}
+    return "\n  " + json.dumps(document, indent=2).replace("\n", "\n  ")
+
+
+class _Templates:
+    """The text around the values of a grid, made once for all series that share it."""
+
+    def __init__(self, numbers: Numbers | None) -> None:
+        self._numbers = numbers
+        self._made: dict[Sequence[int], Any] = {}
+
+    def filled(self, values: Values, times: Sequence[int]) -> bytes:
+        """``[[value, timestamp], ...]``."""
+        if not len(values):
+            return b"[]"
+        if self._numbers is not None:
+            written: bytes = self._template(times) % tuple(self._numbers(values))
+            return written
+        text: str = self._template(times) % tuple(values.tolist())
+        if not np.isfinite(values).all():
+            text = text.replace("[nan,", "[null,").replace("[inf,", "[null,").replace("[-inf,", "[null,")
+        return text.encode()
+
+    def _template(self, times: Sequence[int]) -> Any:
+        key = times if isinstance(times, range) else tuple(times)
+        made = self._made.get(key)
+        if made is None:
+            if len(self._made) >= _MOST_GRIDS:
+                self._made.clear()
+            made = "[[%r, " + "], [%r, ".join(map(str, times)) + "]]"
+            if self._numbers is not None:
+                made = made.replace("%r", "%b").encode()
+            self._made[key] = made
+        return made
+
+
+def _points(series: Series) -> list[float | None]:
+    """The values, None for what is not finite."""
+    values: list[float | None] = series.values.tolist()
+    for position in np.flatnonzero(~np.isfinite(series.values)).tolist():
+        values[position] = None
+    return values
+
+
+def rickshaw_chunks(answer: Iterable[Series], *, pretty: bool = False) -> Iterator[bytes]:
+    """``[{"target": ..., "datapoints": [{"x": timestamp, "y": value}, ...]}, ...]``."""
+    documents = (
+        {
+            "target": series.name,
+            "datapoints": [{"x": time, "y": value} for time, value in zip(series.timestamps(), _points(series))],
+        }
+        for series in answer
+    )
+    if pretty:
+        yield json.dumps(list(documents), indent=2).encode()
+        return
+    separator = "["
+    for document in documents:
+        yield (separator + json.dumps(document)).encode()
+        separator = ", "
+    yield b"[]" if separator == "[" else b"]"
+
+
+def dygraph_chunks(answer: Sequence[Series]) -> Iterator[bytes]:
+    """``{"labels" : ["Time", name ...], "data" : [[milliseconds, value ...], ...]}``; ``{}`` without series.
+
+    The grid is that of the first series; of the others each moment gets the value of the slot it falls in.
+    """
+    if not answer:
+        yield b"{}"
+        return
+    times = answer[0].timestamps()
+    moments = np.arange(times.start, times.stop, times.step)
+    columns = [_points(series.with_values(_at(series, moments)) if series.span != answer[0].span else series)
+               for series in answer]  # fmt: skip
+    yield f'{{"labels" : {json.dumps(["Time", *(series.name for series in answer)])}, "data" : ['.encode()
+    rows = [json.dumps([time * 1000, *row]) for time, row in zip(times, zip(*columns))]
+    yield ", ".join(rows).encode()
+    yield b"]}"
+
+
+def _at(series: Series, moments: np.ndarray[Any, np.dtype[np.int64]]) -> Values:
+    """The value of the slot that each moment falls in, NaN outside of the series."""
+    slots = (moments - series.start) // series.step
+    inside = (slots >= 0) & (slots < len(series))
+    values = np.full(len(moments), np.nan)
+    values[inside] = series.values[slots[inside]]
+    return values
