@@ -69,6 +69,7 @@ def readings(
     (``template[name]``), which override those of every ``template()``.
     Raises QueryError for unknown functions, unsuitable arguments, and functions that read again too often.
     """
+    trees = list(trees)  # kept, as the walk knows nodes by their identity
     walk = _Walk(library, request or {})
     for tree in trees:
         walk.visit(tree, start, end, variables or {})
@@ -171,11 +172,14 @@ class _Walk:
         self.found: dict[Reading, None] = {}
         self._library = library
         self._request = request
-        self._steps = 0
+        self._visited: set[tuple[int, int, int]] = set()
 
     def visit(self, tree: Expression, start: int, end: int, variables: Variables) -> None:
-        self._steps += 1
-        if self._steps > MOST_STEPS:
+        step = (id(tree), start, end)  # a node has the same variables whenever it is visited
+        if step in self._visited:
+            return
+        self._visited.add(step)
+        if len(self._visited) > MOST_STEPS:
             raise QueryError("functions that read their series again are nested too deeply; nest fewer of them")
         if isinstance(tree, Path):
             self.found.setdefault(reading(substituted(tree, variables).text, start, end))
