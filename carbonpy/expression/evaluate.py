@@ -21,6 +21,7 @@ from carbonpy.expression.plan import (
     Reading,
     Unread,
     Variables,
+    argument_tree,
     arguments,
     by_tag,
     find,
@@ -31,9 +32,8 @@ from carbonpy.expression.plan import (
     substituted,
 )
 from carbonpy.expression.tree import Call, Expression, Path, Template
-from carbonpy.functions.binding import bind, parameter
+from carbonpy.functions.binding import bind
 from carbonpy.functions.context import Context, Shared
-from carbonpy.functions.declare import Kind
 from carbonpy.functions.library import Function, Library
 from carbonpy.series.series import Series
 
@@ -127,7 +127,9 @@ class Evaluation:
             raise QueryError(
                 "it reads its series over another time and cannot do so as a callback; call it around them"
             )
-        tree = self._argument_tree(frame.call, frame.function, number)
+        tree = argument_tree(frame.call, frame.function, number)
+        if tree is None:
+            raise QueryError(f"argument {number + 1} is missing; it is to be read again")
         self._read(self._readings(tree, context, frame.variables))
         return self._series(tree, context, frame.variables)
 
@@ -202,15 +204,6 @@ class Evaluation:
         finally:
             self._frames.pop()
         return result
-
-    def _argument_tree(self, call: Call, function: Function, number: int) -> Expression:
-        if number < len(call.arguments):
-            return call.arguments[number]
-        param = parameter(function.declaration, number)
-        for name, tree in call.named:
-            if param is not None and name in (param.name, *param.also) and param.kind is not Kind.STRING:
-                return tree
-        raise QueryError("the series to be read again are missing")
 
     # Reading
 

@@ -203,8 +203,8 @@ class _Walk:
         for value in (*positional, *named.values()):
             if isinstance(value, Unread):
                 self.visit(value.tree, start, end, variables)
-        first = first_argument(call, function, positional, named)
-        if first is None or function.declaration.reads is None:
+        first = argument_tree(call, function, 0)
+        if first is None or isinstance(first, Literal) or function.declaration.reads is None:
             return
         with naming(call.name):
             windows = list(function.declaration.reads(start, end, bound))
@@ -212,15 +212,13 @@ class _Walk:
             self.visit(first, window.start, window.end, variables)
 
 
-def first_argument(
-    call: Call, function: Function, positional: list[Any], named: Mapping[str, Any]
-) -> Expression | None:
-    """The tree of the argument that a function means by evaluating its first one again."""
-    params = function.declaration.params
-    value = positional[0] if positional else None
-    if value is None and params:
-        value = next((named[name] for name in (params[0].name, *params[0].also) if name in named), None)
-    return value.tree if isinstance(value, Unread) else None
+def argument_tree(call: Call, function: Function, number: int) -> Expression | None:
+    """The argument of a call for the parameter `number` (from 0), as written; None if it is left out."""
+    if number < len(call.arguments):
+        return call.arguments[number]
+    param = parameter(function.declaration, number)
+    names = (param.name, *param.also) if param is not None else ()
+    return next((tree for name, tree in call.named if name in names), None)
 
 
 @contextmanager
