@@ -9,12 +9,13 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from carbonpy.catalog.store import Catalog, Node
+from carbonpy.catalog.tagging import TagAnswers, TagIndex
 
 #: Names added at a time; what SQLite is given for more would double the memory of the names.
 _AT_ONCE = 5_000
 
 
-class LiveCatalog:
+class LiveCatalog(TagAnswers):
     """A Catalog with a list of names to be added.  Safe from any thread; only `note` belongs on the reactor's."""
 
     def __init__(self, catalog: Catalog) -> None:
@@ -55,3 +56,8 @@ class LiveCatalog:
         """See Catalog.names_of."""
         self.flush()
         return self.catalog.names_of(paths)
+
+    def tag_index(self) -> TagIndex:
+        """See Catalog.tag_index."""
+        self.flush()
+        return self.catalog.tag_index()

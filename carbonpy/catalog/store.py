@@ -23,6 +23,7 @@ from itertools import islice
 from carbonpy.catalog.database import BRANCH, LEAF, CatalogError, Database, json_list, lines
 from carbonpy.catalog.finding import Node, deepest, walk
 from carbonpy.catalog.pattern import compile_pattern
+from carbonpy.catalog.tagging import TagAnswers, TagIndex
 from carbonpy.errors import MetricError
 from carbonpy.metric import canonical, encoded, tags_of
 
@@ -92,7 +93,7 @@ SELECT group_concat(name, char(10)) FROM (SELECT name FROM tagged WHERE name > ?
 """
 
 
-class Catalog:
+class Catalog(TagAnswers):
     """The metrics in the catalogue file at `path`; the file is made if missing, set aside if damaged.
 
     Safe from any thread, and beside other processes that use the same file.  Every method may raise CatalogError
@@ -101,6 +102,7 @@ class Catalog:
 
     def __init__(self, path: str) -> None:
         self._database = Database(path)
+        self._tag_index = TagIndex(self._database, self)
 
     @property
     def path(self) -> str:
@@ -225,6 +227,10 @@ class Catalog:
         self._database.change(
             lambda connection: connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, value))
         )
+
+    def tag_index(self) -> TagIndex:
+        """What answers the questions about tags."""
+        return self._tag_index
 
     def close(self) -> None:
         """Close the file; later calls raise CatalogError.  Idempotent."""

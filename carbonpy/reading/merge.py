@@ -69,36 +69,44 @@ def merge(
         return stored
     merged = stored.copy()
     if level == 0:
-        _place_finest(recipe.archives[0], span, merged, timestamps, values, now)
+        place_finest(recipe.archives[0], span, merged.reshape(1, -1), 0, timestamps, values, now)
         return merged
     places = _propagated(recipe, level, timestamps.tolist(), values.tolist(), now, read)
     places.apply(span, merged)
     return merged
 
 
-def _place_finest(
+def place_finest(
     archive: Archive,
     span: Span,
     merged: NDArray[np.float64],
+    rows: NDArray[np.intp] | int,
     timestamps: NDArray[np.uint32],
     values: NDArray[np.float64],
     now: int,
 ) -> None:
-    """The common case, without a loop: nothing has to be aggregated."""
-    times = timestamps.astype(np.int64)
-    kept = times >= now - archive.retention
-    times, values = times[kept], values[kept]
-    slots = (times - span.start) // span.step
+    """Work cached points into `merged`, float64[any, span.count], which is changed: row `rows[i]` gets point i.
+
+    The common case, without a loop: the span is of the finest archive, and nothing has to be aggregated.  The points
+    of a row ascend by time.
+    """
+    slots = (timestamps.astype(np.int64) - span.start) // span.step
+    rows = np.broadcast_to(rows, slots.shape)
+    fresh = timestamps >= now - archive.retention
+    inside = fresh & (slots >= 0) & (slots < span.count)
     # Ascending by time, as they will be written; a slot outside the span takes the place of one inside.
-    older, newer = slots < 0, slots >= span.count
-    inside = ~(older | newer)
-    _empty(merged, slots[older] % archive.points)
-    merged[slots[inside]] = values[inside]  # of several points in a slot, numpy keeps the last
-    _empty(merged, slots[newer] % archive.points)
+    older = fresh & (slots < 0)
+    if older.any():
+        _empty(merged, rows[older], slots[older] % archive.points)
+    merged[rows[inside], slots[inside]] = values[inside]  # of several points in a slot, numpy keeps the last
+    newer = fresh & (slots >= span.count)
+    if newer.any():
+        _empty(merged, rows[newer], slots[newer] % archive.points)
 
 
-def _empty(merged: NDArray[np.float64], positions: NDArray[np.int64]) -> None:
-    merged[positions[positions < len(merged)]] = np.nan
+def _empty(merged: NDArray[np.float64], rows: NDArray[np.intp], positions: NDArray[np.int64]) -> None:
+    within = positions < merged.shape[1]
+    merged[rows[within], positions[within]] = np.nan
 
 
 class _Places:

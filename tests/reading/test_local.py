@@ -1,16 +1,20 @@
 """The local store on real files, a real catalogue and a cache that is a dictionary."""
 
+import gzip
 import itertools
 import math
 import os
+import random
 import threading
 
 import numpy as np
 import pytest
 
 from carbonpy.catalog import Catalog
+from carbonpy.errors import QueryError
 from carbonpy.metric import relative_path
 from carbonpy.reading.local import LocalStore, Node, is_pattern, literal
+from carbonpy.reading.store import Info
 from carbonpy.retention import parse_retentions
 from carbonpy.whisper import file as whisper_file
 from carbonpy.whisper.creation import create
@@ -227,3 +231,103 @@ def test_every_unwritten_slot_is_nan_not_zero(house):
     house.cached["m"] = {NOW: 0.0}
     values = house.store.fetch(["m"], NOW - 300, NOW, NOW)[0].values
     assert [math.isnan(v) for v in values] == [True, True, True, True, False]
+
+
+def test_one_plan_reads_each_metric_once_however_many_paths_mean_it(house):
+    for name in ("a.b", "a.c", TAGGED_METRIC):
+        house.write(name, {NOW: 1})
+    peeked, checked = [], []
+    house.after_peek = peeked.append
+    window = (NOW - 300, NOW)
+    call = "seriesByTag('dc=dc1')"
+    readings = [("a.*", *window), ("a.{b,c}", *window), ("a.c", *window), ("a.b", NOW - 120, NOW), ("no", *window)]
+    fetched = house.store.fetch_readings([*readings, (call, *window)], NOW, checked.append)
+    assert {reading[0]: [one.name for one in series] for reading, series in fetched.series.items()} == {
+        "a.*": ["a.b", "a.c"],
+        "a.{b,c}": ["a.b", "a.c"],
+        "a.c": ["a.c"],
+        "a.b": ["a.b"],
+        "no": [],
+        call: [TAGGED_METRIC],
+    }
+    assert {one.path_expression for one in fetched.series["a.*", *window]} == {"a.*"}
+    assert fetched.series["a.*", *window][1].values is fetched.series["a.c", *window][
+        0
+    ].values.base or np.shares_memory(
+        fetched.series["a.*", *window][1].values, fetched.series["a.c", *window][0].values
+    )
+    assert sorted(peeked) == sorted(["a.b", "a.c", TAGGED_METRIC, "no"])
+    assert sorted(checked) == [0, 2, 5, 5, 5]
+    assert fetched.partial == []
+    assert fetched.methods == {"a.b": "sum", "a.c": "sum", TAGGED_METRIC: "sum"}
+    assert fetched.info("a.b") == Info("sum", 0.0, parse_retentions("60s:1h,5m:1d"))
+    assert fetched.info("no") is None
+
+
+def test_a_plan_answers_as_fetch_does_for_files_and_cache_of_any_mixture(house):
+    rng = random.Random(7)
+    names = [f"m{number}" for number in range(30)]
+    for name in names:
+        points = rng.sample(range(NOW - 9000, NOW, 7), 40)
+        half = rng.randrange(41)
+        if half:
+            house.write(name, {t: t % 100 for t in points[:half]}, rng.choice(["60s:1h,5m:1d", "10s:5m,60s:1d"]))
+        house.cached[name] = {t: float(t % 10) for t in points[half:]}
+    windows = [(NOW - 300, NOW), (NOW - 8000, NOW - 100), (NOW - 100_000, NOW - 99_000)]
+    fetched = house.store.fetch_readings([(name, *window) for name in names for window in windows], NOW)
+    for name in names:
+        for window in windows:
+            alone = house.store.fetch([name], *window, NOW)
+            assert [one.points() for one in fetched.series[(name, *window)]] == [one.points() for one in alone]
+
+
+def test_moments_that_cannot_be_are_refused(house):
+    for reading in [("a", 10**30, 10**31), ("a", -(10**30), 0)]:
+        with pytest.raises(QueryError, match="no moment"):
+            house.store.fetch_readings([reading], NOW)
+    with pytest.raises(QueryError, match="no moment"):
+        house.store.fetch_readings([("a", 0, 1)], 10**40)
+
+
+def test_how_a_file_is_made_is_known_for_files_and_for_metrics_that_have_none_yet(house):
+    house.write("a.b", {NOW: 1}, "10s:1h", "max")
+    house.cached["new"] = {NOW: 1}
+    assert house.store.info(["a.b", "new", "none"]) == {
+        "a.b": Info("max", 0.0, parse_retentions("10s:1h")),
+        "new": Info("sum", 0.0, parse_retentions("60s:1h,5m:1d")),
+    }
+    assert house.store.info(["a.b"])["a.b"].max_retention == 3600
+    fetched = house.store.fetch_readings([("new", NOW - 300, NOW)], NOW)
+    assert fetched.methods == {"new": "sum"}
+
+
+def test_find_leaves_out_what_was_not_written_since_only_when_asked(house):
+    for name in ("a.old", "a.new", "a.waiting", TAGGED_METRIC):
+        house.write(name, {NOW: 1})
+        os.utime(house.path(name), (NOW - 5000, NOW - 5000 if name != "a.new" else NOW - 10))
+    house.cached["a.waiting"] = {NOW: 1}
+    assert [node.path for node in house.store.find("a.*")] == ["a.new", "a.old", "a.waiting"]
+    assert [node.path for node in house.store.find("a.*", since=NOW - 100)] == ["a.new", "a.waiting"]
+    assert house.store.find("a", since=NOW - 100) == [Node("a", False)]
+    assert house.store.find("a.old", since=NOW - 100) == []
+    assert house.store.find("_tagged.*.*.*", since=NOW - 100) == []
+    assert len(house.store.find("_tagged.*.*.*", since=NOW - 9000)) == 1
+
+
+def test_a_packed_file_is_a_metric_like_others(house):
+    house.write("a.b", {NOW - 7000: 3, NOW - 60: 1})
+    path = house.path("a.b")
+    expected = house.points("a.b", NOW - 7200)
+    with open(path, "rb") as file, gzip.open(path + ".gz", "wb") as packed:
+        packed.write(file.read())
+    os.unlink(path)
+    assert house.points("a.b", NOW - 7200) == expected
+    assert house.store.find("a.b") == [Node("a.b", True)]
+    house.cached["a.b"] = {NOW: 5}
+    assert house.points("a.b")[-2:] == [(1, NOW - 60), (5, NOW)]
+    assert house.points("a.b", NOW - 7200)[-1] == (6, NOW // 300 * 300)
+    with open(path + ".gz", "r+b") as packed:
+        packed.truncate(40)
+    house.cached.clear()
+    assert house.points("a.b") is None
+    assert house.store.damaged == 1
