@@ -110,7 +110,7 @@ def _value(param: Param, value: Any, knows: Callable[[str], bool] | None) -> Any
         converted = _CONVERTERS[param.kind](value)
     except (ValueError, OverflowError):
         raise unsuitable(param, _shown(value)) from None
-    if param.options and converted not in param.options:
+    if param.options and not param.open and converted not in param.options:
         options = ", ".join(str(option) for option in param.options)
         raise QueryError(f"parameter {param.name} must be one of {options}, not {_shown(value)}")
     if param.kind is Kind.AGG_OR_SERIES_FUNC and aggregates.find(converted) is None and knows and not knows(converted):

@@ -47,6 +47,7 @@ class Param:
     default: what the function gets when the argument is left out or None.
     options: the only values allowed (empty: any).  suggestions: what an editor may offer.
     also: further spellings of the name as a keyword.
+    open: the options are not all there is, the function itself checks what it gets.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Param:
     options: tuple[Any, ...] = ()
     suggestions: tuple[Any, ...] = ()
     also: tuple[str, ...] = ()
+    open: bool = False
 
 
 #: The parameter nearly every function begins with.
