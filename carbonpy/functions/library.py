@@ -17,7 +17,15 @@ from carbonpy.functions import aggregates
 from carbonpy.functions.declare import Declaration, Kind, Param
 
 #: Modules of carbonpy.functions that declare functions.
-FAMILIES: tuple[str, ...] = ()
+FAMILIES: tuple[str, ...] = (
+    "derivatives",
+    "filter_data",
+    "gaps",
+    "shifting",
+    "summarize",
+    "timelines",
+    "transform",
+)
 
 
 class Function(NamedTuple):
