@@ -11,7 +11,7 @@ Read top to bottom it is the architecture:
     store       cache first, then file: the answer to every query                      reading
     receivers   lines and pickles over TCP, lines over UDP                              net.receivers
     query port  CarbonLink for graphite-web                                             net.carbonlink
-    web         render, find, health                                                    web
+    web         render, find, health, in processes of their own                         web, net.web_workers
 
 The law of the ledger (`daemons.ledger`) holds at every moment.  A start replays the journal before it
 listens, so that newer points come after older ones; a stop takes in what was received, writes what
@@ -29,9 +29,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
-from datetime import timezone
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
@@ -49,24 +47,23 @@ from carbonpy.clock import TokenBucket
 from carbonpy.counters import CounterGroup
 from carbonpy.daemons.cataloguing import Cataloguing
 from carbonpy.daemons.figures import Figures
+from carbonpy.daemons.hot import Hot
 from carbonpy.daemons.ledger import Ledger
 from carbonpy.daemons.memory import give_back
 from carbonpy.daemons.own_metrics import prefix_of
+from carbonpy.daemons.querying import Sources
 from carbonpy.daemons.rules import Rules
+from carbonpy.daemons.web_side import WebSide
 from carbonpy.errors import CarbonError, ConfigError, MetricError
 from carbonpy.ingest.intake import Intake
 from carbonpy.ingest.names import FIRST_ID, VERDICTS, NameTable
-from carbonpy.metric import canonical, encoded, relative_path
+from carbonpy.metric import canonical, relative_path
 from carbonpy.net.carbonlink import CarbonLinkFactory
 from carbonpy.net.gathering import Gatherer
 from carbonpy.net.receivers import LineReceiver, PickleReceiver, ReceiverFactory, ReceiverLimits, Receivers, UdpReceiver
 from carbonpy.net.writers import ProcessWriter, ThreadWriter, Writer, Writers
 from carbonpy.reading.local import TAGGED, LocalStore
 from carbonpy.settings import Settings, compare, load, reloaded
-from carbonpy.web.dispatch import PoolDispatch
-from carbonpy.web.limits import Limits
-from carbonpy.web.service import Service
-from carbonpy.web.site import make_site, report
 from carbonpy.whisper import file as whisper_file
 from carbonpy.whisper.errors import WhisperException
 from carbonpy.writing.sweep import WriteSettings
@@ -78,7 +75,6 @@ creates_log = Logger("creates")
 _RULES_INTERVAL = 10.0
 #: How full a cache is when reading from senders goes on after a pause (carbon's low watermark).
 _LOW_WATERMARK = 0.95
-_NO_POINTS = (np.empty(0, np.uint32), np.empty(0, np.float64))
 
 
 class CacheDaemon:
@@ -102,7 +98,6 @@ class CacheDaemon:
         # rules and names
         self._rules = Rules(settings)
         self.names = NameTable(self._rules.judge(self._own_prefix), cache.max_metrics, cache.max_name_length)
-        self._encoded: dict[str, int] = {}
         self.catalog = LiveCatalog(Catalog(cache.catalog_file))
         self.cataloguing = Cataloguing(self.catalog, self.names, cache.local_data_dir)
         self.names.on_new.append(self._met)
@@ -129,6 +124,7 @@ class CacheDaemon:
         shares = max(1, cache.writer_processes)
         self.cache = Cache(shares=shares, journal=self.journal, new_names=self._new_names, on_replaced=self._replaced)
         self.ledger = Ledger(self.intake, self.cache)
+        self.hot = Hot(self.names, self.cache, self.catalog, cache.tag_hash_filenames)
 
         # writers
         write = WriteSettings(
@@ -166,13 +162,24 @@ class CacheDaemon:
         self.query_counters = CounterGroup()
         self.store = LocalStore(
             self.catalog,
-            self.peek,
+            self.hot.peek,
             cache.local_data_dir,
-            known=lambda metric: self.names.id_of(metric) is not None,
+            known=self.hot.known,
             schema_for=lambda metric: self._rules.book.rule(metric),
             hash_only=cache.tag_hash_filenames,
+            peek_many=self.hot.peek_many,
         )
         self.figures = Figures(self, self._own_prefix)
+        self.web = WebSide(
+            reactor,
+            settings,
+            self.store,
+            lambda: Sources.of(settings, *self._rules.texts()),
+            self.hot,
+            health=self.figures.health,
+            metrics_text=self.figures.metrics_text,
+            ready=lambda: self.ready,
+        )
         self._ports: list[Any] = []
         self._loops: list[LoopingCall] = []
 
@@ -185,8 +192,7 @@ class CacheDaemon:
     def _met(self, identity: int, metric: bytes) -> None:
         """A metric is seen for the first time: the catalogue hears of it."""
         self.catalog.note(metric)
-        if b";" in metric:
-            self._encoded[encoded(metric.decode(), self.settings.cache.tag_hash_filenames)] = identity
+        self.hot.met(identity, metric)
 
     def _new_names(self, first: int) -> tuple[int, list[bytes]]:
         """For the journal: the names of all ids from `first` on."""
@@ -230,16 +236,6 @@ class CacheDaemon:
             log.info("the cache has room again; senders are read")
             self.receivers.resume()
 
-    def peek(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
-        """(timestamps, values) of what is cached of a metric, by name or encoded path.  Safe from any thread."""
-        identity = self._identity(metric)
-        return _NO_POINTS if identity is None else self.cache.peek(identity)
-
-    def _identity(self, metric: str) -> int | None:
-        """The id of a metric by name or encoded path.  Safe from any thread."""
-        identity = self._encoded.get(metric)
-        return self.names.id_of(metric) if identity is None else identity
-
     # ---- starting
 
     def start(self) -> None:
@@ -277,23 +273,7 @@ class CacheDaemon:
             )
             self._ports.append(listen(cache.cache_query_port, factory, interface=cache.cache_query_interface))
         if web.http_port:
-            limits = Limits(series=web.http_max_series, points=web.http_max_points, body_bytes=web.http_max_body)
-            service = Service(
-                self.store,
-                limits=limits,
-                tz=timezone.utc if web.time_zone == "UTC" else ZoneInfo(web.time_zone),
-                report=report,
-            )
-            site = make_site(
-                PoolDispatch(service, self._reactor, self._reactor.getThreadPool()),
-                self.figures.health,
-                self.figures.metrics_text,
-                time.time,
-                reactor=self._reactor,
-                ready=lambda: self.ready,
-                limits=limits,
-            )
-            self._ports.append(listen(web.http_port, site, backlog=1024, interface=web.http_interface))
+            self._ports.append(self.web.listen())
         for port in self._ports:
             where = port.getHost()
             listener_log.info("listening on {type} {host}:{port}", type=where.type, host=where.host, port=where.port)
@@ -373,7 +353,7 @@ class CacheDaemon:
     # ---- queries
 
     def _query(self, metric: str) -> Sequence[tuple[float, float]]:
-        timestamps, values = self.peek(metric)
+        timestamps, values = self.hot.peek(metric)
         return list(zip(timestamps.tolist(), values.tolist()))
 
     def _path(self, metric: str) -> str:
@@ -405,7 +385,7 @@ class CacheDaemon:
             whisper_file.set_method(self._path(metric), value)
         except (OSError, WhisperException) as error:
             raise CarbonError(f"{metric}: its file cannot be changed: {error}") from None
-        identity = self._identity(metric if metric in self._encoded else canonical(metric))
+        identity = self.hot.identity(metric if self.hot.is_encoded(metric) else canonical(metric))
         if identity is not None:
             self.writers.forget(identity)
         return old
@@ -416,6 +396,7 @@ class CacheDaemon:
         """Look at the rules files and take what has changed."""
         if self._rules.poll_books():
             self.writers.set_rules(self._rules.texts(), self._rules.book)
+            self.web.rules_changed()
         if self._rules.poll_lists():
             changed = self.names.judge_again(self._rules.judge(self._own_prefix))
             log.info("the lists of names have changed; {changed} known names are judged otherwise", changed=changed)
@@ -466,7 +447,8 @@ class CacheDaemon:
         for loop in self._loops:
             if loop.running:
                 loop.stop()
-        done = DeferredList([maybeDeferred(port.stopListening) for port in self._ports], consumeErrors=True)
+        ends = [maybeDeferred(port.stopListening) for port in self._ports]
+        done = DeferredList([*ends, self.web.stop()], consumeErrors=True)
         self.receivers.stop()
         self.cache.seal()
         done.addCallback(lambda _: self._flush())

@@ -26,7 +26,7 @@ class Figures:
         """(name, value) of carbon.agents.*, growth since the last call."""
         d = self._daemon
         writers, queries = d.writers, d.query_counters
-        pids = writers.pids
+        pids = [*writers.pids, *d.web.pids]
         dropped = d.intake.dropped
         counters = {
             "cache.overflow": dropped["cache_full"],
@@ -96,6 +96,7 @@ class Figures:
                 "damaged_records": d.journal.damaged.value if d.journal is not None else 0,
                 "trouble": journal_trouble,
             },
+            "web": d.web.health(),
             "connections": len(d.receivers),
             "adoption": {
                 "files": d.cataloguing.progress.files,
@@ -115,7 +116,7 @@ class Figures:
         d = self._daemon
         ledger = d.ledger.as_dict()
         writers, queries = d.writers, d.query_counters
-        pids = writers.pids
+        pids = [*writers.pids, *d.web.pids]
         return prometheus(
             [
                 ("received_total", "counter", "Datapoints received.", ledger["received"]),

@@ -11,8 +11,6 @@ The law.
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -29,13 +27,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-import carbonpy
 from carbonpy.cache.cache import Cache, Loan
 from carbonpy.clock import TokenBucket
 from carbonpy.columns import EMPTY, Columns
 from carbonpy.counters import Counter, CounterGroup
 from carbonpy.errors import CarbonError
 from carbonpy.ingest.names import NameTable
+from carbonpy.net.children import command, environment
 from carbonpy.writing.headers import HeaderBook
 from carbonpy.writing.order import CHUNK_POINTS, in_chunks
 from carbonpy.writing.parcel import ORDERS_FD, Blob, Parcel, ParcelBuffer, pack, unpack_outcome
@@ -208,9 +206,9 @@ class ProcessWriter(ProcessProtocol):
         descriptors: dict[int, Any] = {0: "w", 1: "r", 2: 2, ORDERS_FD: "w"}
         if self._lock_fd is not None:
             descriptors[ORDERS_FD + 1] = self._lock_fd
-        command = [sys.executable, "-m", "carbonpy.daemons.writer"]
+        words = command("carbonpy.daemons.writer")
         try:
-            process = self._reactor.spawnProcess(self, sys.executable, command, _environment(), childFDs=descriptors)
+            process = self._reactor.spawnProcess(self, words[0], words, environment(), childFDs=descriptors)
         except OSError as error:
             self._start_later(f"cannot be started: {error}")
             return
@@ -330,13 +328,6 @@ class ProcessWriter(ProcessProtocol):
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             waiting.errback(failure or Failure(WriterDied(f"writer process {self._number} ended before its sweep did")))
-
-
-def _environment() -> dict[str, str]:
-    """Ours, with the place that carbonpy was imported from: a writer is never of another version than its parent."""
-    root = os.path.dirname(os.path.dirname(os.path.abspath(carbonpy.__file__)))
-    paths = [root, os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 def _rules_fields(texts: RuleTexts) -> dict[str, Any]:

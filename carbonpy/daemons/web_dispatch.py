@@ -1,0 +1,114 @@
+"""Which process answers a query: little ones the daemon itself, all others the processes made for it.
+
+The law: nothing that may take long is done in the reactor's thread; what the daemon's processes ask back
+(cached points, names that are not in the catalogue yet) is looked up in a thread if it is much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+from twisted.python.failure import Failure
+
+from carbonpy.daemons.querying import Sources
+from carbonpy.daemons.worker_talk import Points, pack_points, pack_query, unpack_answer, unpack_peek
+from carbonpy.net.web_workers import Bounds, QueryEnded, WebWorkers, Worked
+from carbonpy.web.answer import Answer, Query, sentence
+from carbonpy.web.packing import pack as packed
+from carbonpy.web.service import Service
+from carbonpy.writing.parcel import Blob, Parcel, pack
+
+#: A render whose targets are at most so many characters is looked at in the reactor's thread.
+_SHORT = 1_000
+#: Metrics whose points are looked up in the reactor's thread; more are in another one.
+_FEW = 32
+_NO_POINTS: Points = (np.empty(0, np.uint32), np.empty(0, np.float64))
+
+
+class Parent(Protocol):
+    """What the processes may ask their daemon for.  Safe from any thread."""
+
+    def peek_many(self, metrics: Sequence[str]) -> dict[str, Points]:
+        """The cached points of metrics that are known; of one that has none, empty columns."""
+
+    def flush(self) -> None:
+        """Bring what was noted into the catalogue."""
+
+    @property
+    def pending(self) -> int:
+        """How many names are noted."""
+
+
+class WorkerDispatch:
+    """A Dispatch over processes.  Reactor thread only.
+
+    service: answers little queries in this thread; None if nothing is to be answered here.
+    """
+
+    def __init__(self, service: Service | None, workers: WebWorkers, limits_targets: int = 4) -> None:
+        self._service = service
+        self.workers = workers
+        self._targets = limits_targets
+
+    def __call__(self, query: Query) -> Deferred[Answer] | Answer:
+        if self._service is not None and self._is_short(query):
+            work = self._service.begin(query)
+            if isinstance(work, Answer):
+                return work
+        asked = self.workers.ask(pack_query(query))
+        result: Deferred[Answer] = Deferred(lambda _: asked.cancel())
+
+        def done(worked: Worked) -> None:
+            if not result.called:
+                result.callback(unpack_answer(worked.fields, worked.chunks))
+
+        def failed(failure: Failure) -> None:
+            if not result.called:
+                error = failure.check(QueryEnded)
+                result.callback(self._excuse(query, failure.value)) if error else result.errback(failure)
+
+        asked.addCallbacks(done, failed)
+        return result
+
+    def _is_short(self, query: Query) -> bool:
+        if query.path != "/render":
+            return False
+        targets = query.parameters.all("target") or query.parameters.all("target[]")
+        return len(targets) <= self._targets and sum(map(len, targets)) <= _SHORT
+
+    @staticmethod
+    def _excuse(query: Query, error: QueryEnded) -> Answer:
+        again = (("Retry-After", "1"),) if error.status == 503 else ()
+        return packed(sentence(str(error), error.status, again), query.headers.get("accept-encoding", ""))
+
+
+def make_workers(
+    reactor: Any, processes: int, sources: Callable[[], Sources], parent: Parent | None, waiting: int = 200
+) -> WebWorkers:
+    """The processes of a daemon.  sources: asked whenever a process starts."""
+
+    def serve(parcel: Parcel) -> Sequence[Blob] | Deferred[Sequence[Blob]]:
+        assert parent is not None, "only the cache daemon has something to tell"
+        if parcel.kind == "peek":
+            metrics = unpack_peek(parcel)
+            return _points(parent, metrics) if len(metrics) <= _FEW else deferToThread(_points, parent, metrics)
+        if parent.pending:
+            return deferToThread(parent.flush).addCallback(lambda _: pack("named", {}))
+        return pack("named", {})
+
+    return WebWorkers(
+        reactor,
+        "carbonpy.daemons.web_worker",
+        Bounds(processes, sources().max_seconds, waiting),
+        setup=lambda: pack("setup", {"sources": sources().fields()}),
+        serve=serve,
+    )
+
+
+def _points(parent: Parent, metrics: Sequence[str]) -> Sequence[Blob]:
+    found = parent.peek_many(metrics)
+    return pack_points([found.get(metric) for metric in metrics])

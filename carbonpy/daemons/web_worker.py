@@ -1,0 +1,253 @@
+"""A process that answers queries: ``python -m carbonpy.daemons.web_worker``, started when one is needed.
+
+It reads parcels from standard input and answers on standard output, one query at a time; see `worker_talk`.
+
+The law: whatever a query does, it does to this process alone.  The memory of one query is bounded by the
+system (RLIMIT_AS), its time by the parent, which kills.  The process ends when its input does, and with its
+parent; after a query that made it large it asks to be replaced.  It knows no Twisted.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import select
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from carbonpy.daemons.memory import give_back
+from carbonpy.daemons.querying import Rulebook, Sources, make_service, make_store
+from carbonpy.daemons.worker_talk import Points, pack_answer, pack_peek, unpack_points, unpack_query
+from carbonpy.errors import CarbonError
+from carbonpy.net.children import OUT_OF_MEMORY
+from carbonpy.web.answer import Answer, sentence
+from carbonpy.writing.parcel import Blob, Parcel, ParcelBuffer, pack
+
+#: How much queries give way to the receiver.
+_NICENESS = 5
+_READ = 1 << 20
+#: Seconds between two looks whether the client has left.
+_LOOK_INTERVAL = 0.05
+#: A process that is larger than this after a query is replaced.
+_LARGE = 1 << 28
+_NO_POINTS: Points = (np.empty(0, np.uint32), np.empty(0, np.float64))
+_PR_SET_PDEATHSIG = 1
+
+
+class ParentGone(Exception):
+    """The daemon closed the line; there is nobody to answer."""
+
+
+class Line:
+    """The line to the daemon: its questions come in here, and it is asked here.  Safe from any thread."""
+
+    def __init__(self, input_fd: int, output_fd: int) -> None:
+        self._input = input_fd
+        self._output = output_fd
+        self._buffer = ParcelBuffer()
+        self._parcels: deque[Parcel] = deque()
+        self._lock = threading.RLock()
+        self._left = False
+        self._looked = 0.0
+
+    def take(self) -> Parcel:
+        """The next order of the daemon, waited for.  Raises ParentGone."""
+        with self._lock:
+            while True:
+                while self._parcels:
+                    parcel = self._parcels.popleft()
+                    if parcel.kind == "leave":
+                        self._left = True
+                    else:
+                        if parcel.kind == "query":
+                            self._left = False
+                        return parcel
+                self._read()
+
+    def ask(self, pieces: Sequence[Blob], reply: str) -> Parcel:
+        """Ask the daemon and wait for its reply.  Raises ParentGone, and CarbonError when it cannot."""
+        with self._lock:
+            self.say(pieces)
+            while True:
+                for parcel in self._parcels:
+                    if parcel.kind in (reply, "unserved"):
+                        self._parcels.remove(parcel)
+                        if parcel.kind == "unserved":
+                            raise CarbonError(f"the daemon could not tell what is cached: {parcel.fields['why']}")
+                        return parcel
+                self._read()
+
+    def say(self, pieces: Sequence[Blob]) -> None:
+        """Send a parcel.  Raises ParentGone."""
+        with self._lock:
+            view = memoryview(b"".join(pieces))
+            try:
+                while view:
+                    view = view[os.write(self._output, view) :]
+            except BrokenPipeError:
+                raise ParentGone from None
+
+    def left(self) -> bool:
+        """Whether the client of the present query has left."""
+        now = time.monotonic()
+        if not self._left and now - self._looked >= _LOOK_INTERVAL and self._lock.acquire(blocking=False):
+            try:
+                self._looked = now
+                if select.select([self._input], [], [], 0)[0]:
+                    self._read()
+                self._left = self._left or any(parcel.kind == "leave" for parcel in self._parcels)
+            except ParentGone:
+                self._left = True
+            finally:
+                self._lock.release()
+        return self._left
+
+    def _read(self) -> None:
+        data = os.read(self._input, _READ)
+        if not data:
+            raise ParentGone
+        self._parcels += self._buffer.feed(data)
+
+
+class ParentCache:
+    """What the daemon has in its cache, asked over the line; forgotten after each query.  Safe from any thread."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._named = False
+
+    def begin(self) -> None:
+        """A new query begins."""
+        self._named = False
+
+    def peek_many(self, metrics: Sequence[str]) -> Mapping[str, Points]:
+        """The cached points of metrics, without those that are not known."""
+        found = self._ask(metrics)
+        return {metric: points for metric, points in zip(metrics, found) if points is not None}
+
+    def peek(self, metric: str) -> Points:
+        """The cached points of one metric."""
+        points = self._ask([metric])[0]
+        return _NO_POINTS if points is None else points
+
+    def known(self, metric: str) -> bool:
+        """Whether the daemon has a name for the metric."""
+        return self._ask([metric])[0] is not None
+
+    def flush(self) -> None:
+        """See that the catalogue has all names that were there when the query began."""
+        if not self._named:
+            self._line.ask(pack("names", {}), "named")
+            self._named = True
+
+    def _ask(self, metrics: Sequence[str]) -> list[Points | None]:
+        return unpack_points(self._line.ask(pack_peek(metrics), "points")) if metrics else []
+
+
+def _bound_memory(limit: float) -> None:
+    """Let this process grow by `limit` bytes, and no more."""
+    if limit == float("inf"):
+        return
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            now = int(file.read().split()[0]) * resource.getpagesize()
+    except (OSError, ValueError):
+        now = 1 << 30
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = now + int(limit)
+    resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+
+
+def _resident() -> int:
+    """Bytes of memory that this process has."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except (OSError, ValueError):
+        return 0
+
+
+def _die_with_parent() -> None:
+    """Have the system kill this process when its parent ends, as far as the system can."""
+    try:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    except (OSError, AttributeError):
+        pass
+
+
+def serve(input_fd: int, output_fd: int) -> None:
+    """Answer queries until the input ends.  Raises ParentGone."""
+    line = Line(input_fd, output_fd)
+    setup = line.take()
+    starved: list[BaseException] = []
+
+    def report(what: str, error: BaseException) -> None:
+        if isinstance(error, MemoryError):
+            starved.append(error)
+            return
+        text = str(error) if isinstance(error, CarbonError) else "".join(traceback.format_exception(error))
+        line.say(pack("log", {"what": what, "text": text[-20_000:]}))
+
+    sources = Sources.from_fields(setup.fields["sources"])
+    cache = ParentCache(line)
+    rules = Rulebook(sources.schemas, sources.aggregations)
+    service = make_service(sources, make_store(sources, rules, cache), report)
+    _bound_memory(sources.max_memory)
+    seconds = sources.max_seconds
+    while True:
+        parcel = line.take()
+        if parcel.kind == "rules":
+            rules.set(parcel.fields["schemas"], parcel.fields["aggregations"])
+        elif parcel.kind == "query":
+            cache.begin()
+            # Should the parent be unable to end this query, the system does, whatever it is at.
+            signal.setitimer(signal.ITIMER_REAL, seconds * 1.5 + 10)
+            answer = service.answer(unpack_query(parcel), line.left)
+            if starved:
+                answer = _starved()
+            last = bool(starved) or _resident() > _LARGE
+            for pieces in pack_answer(answer, last):
+                line.say(pieces)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            if last:
+                return
+
+
+def _starved() -> Answer:
+    return sentence(
+        "the query was ended because it needed more memory than it may have (HTTP_MAX_MEMORY); "
+        "ask for less time or fewer series",
+        503,
+    )
+
+
+def main() -> int:
+    """The process: standard output belongs to the parcels alone, so that nothing printed can garble them."""
+    _die_with_parent()
+    # What goes to the whole foreground group is for the parent to interpret: it closes our input, or kills us.
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    give_back()
+    os.nice(_NICENESS)
+    output = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        serve(0, output)
+    except ParentGone:
+        return 0
+    except MemoryError:
+        os._exit(OUT_OF_MEMORY)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

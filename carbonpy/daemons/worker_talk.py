@@ -1,0 +1,115 @@
+"""What a daemon and the processes that answer its queries say to each other, as parcels.
+
+    daemon -> process                                process -> daemon
+    setup    how to make the service    (first)
+    rules    texts of the rules files
+    query    a Query                                 chunk   a piece of the answer's body, any number of them
+                                                     answer  the rest of the Answer
+    leave    the client has left
+    points   cached points of metrics        <-      peek    metrics
+    named    done                            <-      names   bring what was noted into the catalogue
+    unserved it could not be done
+                                                     log     what happened, for the daemon's log
+
+The law: what was packed is unpacked equal, and only plain values travel: JSON and columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from carbonpy.web.answer import Answer, Cost, Query
+from carbonpy.web.parameters import Parameters
+from carbonpy.writing.parcel import Blob, Parcel, pack
+
+#: (timestamps, values) of what is cached of a metric.
+Points = tuple[NDArray[np.uint32], NDArray[np.float64]]
+#: Bytes of one parcel ``chunk``.
+_CHUNK = 1 << 17
+
+
+def pack_query(query: Query) -> list[Blob]:
+    """The parcel ``query``."""
+    fields = {
+        "path": query.path,
+        "parameters": query.parameters.pairs(),
+        "method": query.method,
+        "headers": dict(query.headers),
+        "now": query.now,
+    }
+    return pack("query", fields, [query.body])
+
+
+def unpack_query(parcel: Parcel) -> Query:
+    """The Query of a parcel."""
+    fields = dict(parcel.fields)
+    parameters = Parameters((name, value) for name, value in fields.pop("parameters"))
+    return Query(parameters=parameters, body=bytes(parcel.blobs[0]), **fields)
+
+
+def pack_answer(answer: Answer, last: bool = False) -> Iterator[list[Blob]]:
+    """The parcels of an Answer.  last: the process ends after this one."""
+    for chunk in answer.chunks:
+        view = memoryview(chunk)
+        for start in range(0, len(view), _CHUNK):
+            yield pack("chunk", {}, [view[start : start + _CHUNK]])
+    fields: dict[str, Any] = {
+        "content_type": answer.content_type,
+        "status": answer.status,
+        "headers": list(answer.headers),
+        "kept": answer.kept,
+        "cost": answer.cost._asdict(),
+        "partial": list(answer.partial),
+    }
+    yield pack("answer", {**fields, "last": True} if last else fields)
+
+
+def unpack_answer(fields: dict[str, Any], chunks: Sequence[bytes]) -> Answer:
+    """The Answer of the fields of its last parcel and the pieces of its body."""
+    return Answer(
+        chunks,
+        content_type=fields["content_type"],
+        status=fields["status"],
+        headers=tuple((name, value) for name, value in fields["headers"]),
+        kept=fields["kept"],
+        cost=Cost(**fields["cost"]),
+        partial=tuple(fields["partial"]),
+    )
+
+
+def pack_peek(metrics: Iterable[str]) -> list[Blob]:
+    """The parcel ``peek``."""
+    return pack("peek", {}, ["\n".join(metrics).encode("utf-8", "surrogatepass")])
+
+
+def unpack_peek(parcel: Parcel) -> list[str]:
+    """The metrics of a parcel ``peek``."""
+    text = bytes(parcel.blobs[0]).decode("utf-8", "surrogatepass")
+    return text.split("\n") if text else []
+
+
+def pack_points(found: Sequence[Points | None]) -> list[Blob]:
+    """The parcel ``points``: for each metric that was asked what is cached of it, None if it is not known at all."""
+    counts = np.array([-1 if points is None else len(points[0]) for points in found], np.int64)
+    known = [points for points in found if points is not None]
+    timestamps = np.concatenate([points[0] for points in known]) if known else np.empty(0, np.uint32)
+    values = np.concatenate([points[1] for points in known]) if known else np.empty(0, np.float64)
+    return pack("points", {}, [counts.tobytes(), timestamps.astype(np.uint32).tobytes(), values.tobytes()])
+
+
+def unpack_points(parcel: Parcel) -> list[Points | None]:
+    """The points of a parcel ``points``, metric by metric."""
+    counts, timestamps, values = (
+        np.frombuffer(blob, kind) for blob, kind in zip(parcel.blobs, (np.int64, np.uint32, np.float64))
+    )
+    ends = np.cumsum(np.maximum(counts, 0)).tolist()
+    found: list[Points | None] = []
+    start = 0
+    for count, end in zip(counts.tolist(), ends):
+        found.append(None if count < 0 else (timestamps[start:end], values[start:end]))
+        start = end
+    return found
