@@ -8,8 +8,20 @@ from __future__ import annotations
 
 import re
 
+_LIST = (
+    (r"^target (sumSeries|\w+)\(.*\bb\.h[12]\.x", "series of different steps are added by time, not by index"),
+    (r"^target remove(Above|Below)Percentile\(.*,-1\)", "there is no percentile below 0"),
+    (r"^target timeSlice\(", "times are those of the request, and a point at its own time; there the clock of the wall"),
+    (r"^target timeStack\(srv", "series from a coarser archive stay on their own step"),
+    (r"^target verticalLine\('\d+'\)", "a line without a label is called nothing; null is no name"),
+    (r"^target verticalLine\('-", "the moment counts from the request's now"),
+    (r"^target asPercent\(.*total=a", "a series given by name is read"),
+    (r"^target consolidateBy\(.*bogus", "an unknown function is refused at once"),
+    (r"^target randomWalk", "chance"),
+    (r"^(find|expand)( by expression| \w+)? (\*|\*\*|\[a-z\]\*)$", "the directory of tagged files is no name"),
+)
 #: (pattern over the names of questions, reason)
-DEVIATIONS: tuple[tuple[re.Pattern[str], str], ...] = ()
+DEVIATIONS = tuple((re.compile(pattern), why) for pattern, why in _LIST)
 
 
 def reason(name: str) -> int | None:

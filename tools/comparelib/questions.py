@@ -36,7 +36,7 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "series": ("a.h1.x",),
 }
 #: Lists of series that every function is tried on.
-LISTS = ("a.*.x", "a.h1.x", "gap.g", "cnt.c", "neg.n", "scale(a.*.x,0.1)", "nosuch.metric", "srv.*.cpu", "none.empty")
+LISTS = ("a.*.x", "a.h1.x", "gap.g", "cnt.c", "neg.n", "scale(a.*.x,0.1)", "nosuch.metric", "srv.*.cpu", "void.empty")
 #: Functions whose arguments have a meaning that a type does not tell: whole targets.
 BY_HAND: Mapping[str, tuple[str, ...]] = {
     "applyByNode": ("applyByNode(a.*.x,1,'sumSeries(%.x)','%.new')", "applyByNode(srv.*.cpu,1,'maxSeries(%.*)')"),
@@ -183,7 +183,7 @@ MORE = (
     "interpolate(gap.g,1)",
     "group(a.h1.x,a.h1.x,neg.n)",
     "fallbackSeries(nosuch,constantLine(3))",
-    "removeEmptySeries(none.*)",
+    "removeEmptySeries(void.*)",
     "sumSeries(setXFilesFactor(a.*.x,0.9))",
     "percentileOfSeries(srv.*.cpu,90,true)",
     "groupByNode(srv.*.*,1,'sumSeries')",

@@ -57,7 +57,7 @@ def files() -> list[File]:
         _simple("cnt.c", 60, 40, _cycle(10.0, 20.0, 30.0, 5.0, 15.0, None, 25.0, 40.0, 1.0, 2.0)),
         _simple("gap.g", 60, 40, _cycle(1.0, None, None, 4.0, None, 6.0, None, None, None, 10.0)),
         _simple("neg.n", 60, 40, _cycle(-3.0, 0.0, 2.0, -1.0, 0.5, 4.0, -2.25, 1.0, 0.0, 3.0)),
-        _simple("none.empty", 60, 0, _cycle(None)),
+        _simple("void.empty", 60, 0, _cycle(None)),
     ]
     for host in range(1, 5):
         for part, method in (("cpu", "average"), ("bytes", "sum"), ("peak", "max"), ("low", "min"), ("state", "last")):
