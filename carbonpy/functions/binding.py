@@ -52,6 +52,8 @@ def bind(
             continue
         if param.required and not values:
             raise _missing(param)
+        if any(value is None for value in values):
+            raise unsuitable(param, "None")  # there is no default for one of many
         bound.extend(_value(param, value, knows) for value in values)
     return bound
 
@@ -100,6 +102,8 @@ def _missing(param: Param) -> QueryError:
 def _value(param: Param, value: Any, knows: Callable[[str], bool] | None) -> Any:
     if value is LATER:
         return None
+    if value is None and param.multiple:
+        raise unsuitable(param, "none")
     if value is None:
         if param.required:
             raise _missing(param)

@@ -18,10 +18,21 @@ from carbonpy.functions.declare import Declaration, Kind, Param
 
 #: Modules of carbonpy.functions that declare functions.
 FAMILIES: tuple[str, ...] = (
+    "alias",
+    "combine",
+    "combine_pairs",
+    "combine_percent",
+    "combine_sets",
     "derivatives",
     "filter_data",
+    "filters",
     "gaps",
+    "graph",
+    "grouping",
+    "legends",
     "shifting",
+    "sorting",
+    "special",
     "summarize",
     "timelines",
     "transform",

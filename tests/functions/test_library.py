@@ -24,7 +24,12 @@ SHARED = sorted(set(GRAPHITE) & set(NAMES))
 GROUPS = {"Combine", "Transform", "Calculate", "Filter Series", "Filter Data", "Sorting", "Alias", "Graph", "Special"}
 
 #: (function, parameter) -> fields that differ from graphite-web's, and why.
-DIFFERENT: dict[tuple[str, str], tuple[dict[str, Any], str]] = {}
+DIFFERENT: dict[tuple[str, str], tuple[dict[str, Any], str]] = {
+    ("dashed", "dashLength"): ({"type": "float"}, "its documentation and its code take 2.5"),
+    ("highest", "n"): ({"required": True, "default": 1}, "its code takes 1 where there is none"),
+    ("lowest", "n"): ({"required": True, "default": 1}, "its code takes 1 where there is none"),
+    ("legendValue", "valuesTypes"): ({"options": []}, "its code takes any and writes (?); percentiles are types here"),
+}
 EXAMPLE = re.compile(r"^Example: (.+)$", re.MULTILINE)
 
 
