@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from typing import Any, NamedTuple
 
@@ -106,6 +106,16 @@ def json_answer(query: Query, data: Any, headers: Headers = UNCACHED) -> Answer:
     if callback:
         text = f"{callback}({text})"
     return Answer([text.encode("utf-8", "replace")], content_type, headers=headers)
+
+
+def failure_answer(query: Query, text: str, status: int) -> Answer:
+    """``{"error": text}``, for those places where clients expect JSON even then."""
+    return replace(json_answer(query, {"error": text}, ()), status=status)
+
+
+def wrong_method(*allowed: str) -> Answer:
+    """The answer to a method that means nothing at a path: no body."""
+    return Answer([], status=405, headers=(("Allow", ", ".join(allowed)),))
 
 
 def jsonp(parameters: Parameters) -> str:

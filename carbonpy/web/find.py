@@ -1,8 +1,9 @@
-"""/metrics/find, /metrics/expand and /metrics/index.json: the tree of names in graphite-web's shapes.
+"""/metrics/find, /metrics/expand and /metrics/index.json: the tree of names in graphite-web's shapes and carbonapi's.
 
-The law: from and until are checked but do not filter, as with graphite-web's own finder.  Nothing
-found is an empty list.  Every leaf claims the interval from 0 to now, because looking into its file
-would cost more than the answer is worth; a front end that merges several servers asks them all then.
+The law: from and until are checked; they filter only where the server is set to (`by_time`), as
+graphite-web's own finder never does.  Nothing found is an empty list, but 404 in carbonapi's protocols.
+Every leaf claims the interval from 0 to now, because looking into its file would cost more than the
+answer is worth; a front end that merges several servers asks them all then.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from datetime import timezone, tzinfo
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote_plus
 
-from carbonpy.errors import QueryError
+from carbonpy.errors import QueryError, WireError
 from carbonpy.series import attime
 from carbonpy.web import msgpack
 from carbonpy.web.answer import UNCACHED, Answer, Query, json_answer, sentence
 from carbonpy.web.limits import Budget, Limits
-from carbonpy.web.render import zone
+from carbonpy.web.render import CONTENT_TYPES, format_of, zone
+from carbonpy.wire import protobuf
 
 BRANCH = {"allowChildren": 1, "expandable": 1, "leaf": 0}
 LEAF = {"allowChildren": 0, "expandable": 0, "leaf": 1}
@@ -51,35 +53,51 @@ class Found(NamedTuple):
     path: str
 
 
+#: The formats of find.
+FORMATS = ("treejson", "json", "completer", "nodelist", "pickle", "msgpack", "protobuf", "carbonapi_v3_pb")
+
+
+class Times(NamedTuple):
+    """When a question is asked, and about which time; seconds since the epoch, None for no bound."""
+
+    now: int
+    start: int | None
+    end: int | None
+
+
 class Metrics(NamedTuple):
-    """Answers for everything below /metrics that is about names.  Safe from any thread if the store is."""
+    """Answers for everything below /metrics that is about names.  Safe from any thread if the stores are.
+
+    local: the store for queries with ``local=1``.  by_time: whether from and until filter what find gives.
+    """
 
     store: Finder
+    local: Finder
     limits: Limits
     tz: tzinfo = timezone.utc
+    by_time: bool = False
 
     def find(self, query: Query, budget: Budget) -> Answer:
         """/metrics/find.  Raises QueryError."""
         parameters = query.parameters
+        try:
+            form = format_of(query, dict.fromkeys(FORMATS), "treejson")
+        except QueryError:
+            # graphite-web's own words for this
+            return sentence("Invalid value for 'format' parameter", 400)
         leaves_only = bool(parameters.integer("leavesOnly"))
         wildcards = bool(parameters.integer("wildcards"))
         variants = bool(parameters.integer("automatic_variants"))
         position = parameters.integer("position", -1)
-        parameters.integer("local")
-        now = self._check_times(query)
-        if "query" not in parameters:
-            raise QueryError("missing required parameter 'query'; write for example query=*")
-        pattern = parameters.last("query")
-        if not pattern:
-            raise QueryError("required parameter 'query' is empty; write for example query=*")
-        form = parameters.last("format", "treejson")
+        times = self._times(query)
+        if form == "carbonapi_v3_pb":
+            return self._find_for_carbonapi(query, times, budget)
+        pattern = _required(query)
         if form == "completer":
-            nodes = self._nodes(_completed(pattern, variants), leaves_only)
+            pattern = _completed(pattern, variants)
+        nodes = self._nodes(query, pattern, times, leaves_only)
+        if form == "completer":
             return json_answer(query, _completer(nodes, wildcards))
-        if form not in ("treejson", "json", "nodelist", "pickle", "msgpack"):
-            # graphite-web's own words for this
-            return sentence("Invalid value for 'format' parameter", 400)
-        nodes = self._nodes(pattern, leaves_only)
         if form == "treejson":
             base = pattern.rpartition(".")[0]
             return json_answer(query, _tree(nodes, base + "." if "." in pattern else "", wildcards))
@@ -87,22 +105,26 @@ class Metrics(NamedTuple):
             parts = {parts[position] for parts in (n.path.split(".") for n in nodes) if _reaches(parts, position)}
             return json_answer(query, {"nodes": sorted(parts)})
         if form == "json":
-            interval = [{"start": 0.0, "end": float(now)}]
+            interval = [{"start": 0.0, "end": float(times.now)}]
             return json_answer(query, sorted(_described(nodes, interval), key=lambda node: str(node["path"])))
-        described = _described(nodes, [[0.0, float(now)]])
+        if form == "protobuf":
+            return _protobuf(form, protobuf.encode(_globbed(pattern, nodes)) if nodes else b"")
+        described = _described(nodes, [[0.0, float(times.now)]])
         if form == "pickle":
-            return Answer([pickle.dumps(described, protocol=2)], "application/pickle", headers=UNCACHED)
-        return Answer([msgpack.pack(described)], "application/x-msgpack", headers=UNCACHED)
+            return Answer([pickle.dumps(described, protocol=2)], CONTENT_TYPES[form], headers=UNCACHED)
+        return Answer([msgpack.pack(described)], CONTENT_TYPES[form], headers=UNCACHED)
 
     def expand(self, query: Query, budget: Budget) -> Answer:
         """/metrics/expand.  Raises QueryError."""
         leaves_only = bool(query.parameters.integer("leavesOnly"))
+        times = self._times(query)
         patterns = list(dict.fromkeys(query.parameters.all("query")))
         if len(patterns) > self.limits.targets:
             raise QueryError(f"{len(patterns)} queries in one request; ask for at most {self.limits.targets}")
         results: dict[str, list[str]] = {}
         for pattern in patterns:
-            results[pattern] = sorted({node.path for node in self.store.find(pattern, leaves_only)}) if pattern else []
+            nodes = self._nodes(query, pattern, times, leaves_only) if pattern else []
+            results[pattern] = sorted({node.path for node in nodes})
             budget(0)
         if query.parameters.integer("groupByExpr"):
             return json_answer(query, {"results": results})
@@ -110,26 +132,83 @@ class Metrics(NamedTuple):
 
     def index_json(self, query: Query, budget: Budget) -> Answer:
         """/metrics/index.json."""
-        return json_answer(query, list(self.store.metrics()), headers=())
+        metrics = list(self._asked(query).metrics())
+        budget(0)
+        return json_answer(query, metrics, headers=())
 
-    def _nodes(self, pattern: str, leaves_only: bool) -> list[Found]:
-        found = self.store.find(pattern, leaves_only)
-        return sorted(Found(node.path.rpartition(".")[2], node.is_leaf, node.path) for node in found)
+    def _find_for_carbonapi(self, query: Query, times: Times, budget: Budget) -> Answer:
+        """Protocol 3: the patterns stand in the body; without one, in parameters."""
+        patterns: Iterable[str]
+        if query.body:
+            try:
+                asked = protobuf.decode(protobuf.MultiGlobRequest, query.body, most=100 * self.limits.targets)
+            except WireError as error:
+                raise QueryError(f"the body cannot be read: {error}") from None
+            patterns = dict.fromkeys(asked.metrics)
+            if asked.start_time or asked.stop_time:
+                times = Times(times.now, asked.start_time or None, asked.stop_time or None)
+        else:
+            _required(query)
+            patterns = dict.fromkeys(query.parameters.all("query"))
+        patterns = list(patterns)
+        if len(patterns) > self.limits.targets:
+            raise QueryError(f"{len(patterns)} queries in one request; ask for at most {self.limits.targets}")
+        found = []
+        for pattern in patterns:
+            nodes = self._nodes(query, pattern, times, False)
+            budget(0)
+            if nodes:
+                found.append(_globbed(pattern, nodes))
+        return _protobuf("carbonapi_v3_pb", protobuf.encode(protobuf.MultiGlobResponse(tuple(found))))
 
-    def _check_times(self, query: Query) -> int:
-        """Now, after looking whether from and until make sense."""
+    def _asked(self, query: Query) -> Finder:
+        return self.local if query.parameters.integer("local") else self.store
+
+    def _nodes(self, query: Query, pattern: str, times: Times, leaves_only: bool) -> list[Found]:
+        since = times.start if self.by_time else None
+        found = self._asked(query).find(pattern, leaves_only, since)
+        nodes = sorted(Found(node.path.rpartition(".")[2], node.is_leaf, node.path) for node in found)
+        if len(nodes) > self.limits.names:
+            raise QueryError(
+                f"{len(nodes)} nodes match {pattern[:200]!r}, of at most {self.limits.names}; write a narrower pattern"
+            )
+        return nodes
+
+    def _times(self, query: Query) -> Times:
+        """Now, and from and until if they make sense."""
         parameters = query.parameters
         tz = zone(parameters, self.tz)
         now = int(query.now)
         if "now" in parameters:
             now = attime.parse(parameters.last("now"), now, tz)
-        ends = [
-            attime.parse(parameters.last(name), now, tz) if parameters.last(name, "-1") != "-1" else None
+        start, end = (
+            attime.parse(parameters.last(name), now, tz) if parameters.last(name, "-1") not in ("-1", "") else None
             for name in ("from", "until")
-        ]
-        if ends[0] is not None and ends[1] is not None and ends[0] > ends[1]:
-            raise QueryError(f"from ({ends[0]}) lies after until ({ends[1]}); swap them")
-        return now
+        )
+        if start is not None and end is not None and start > end:
+            raise QueryError(f"from ({start}) lies after until ({end}); swap them")
+        return Times(now, start, end)
+
+
+def _required(query: Query) -> str:
+    """The pattern that is asked for."""
+    if "query" not in query.parameters:
+        raise QueryError("missing required parameter 'query'; write for example query=*")
+    pattern = query.parameters.last("query")
+    if not pattern:
+        raise QueryError("required parameter 'query' is empty; write for example query=*")
+    return pattern
+
+
+def _globbed(pattern: str, nodes: list[Found]) -> protobuf.GlobResponse:
+    matches = sorted((node.path, node.is_leaf) for node in nodes)
+    return protobuf.GlobResponse(pattern, tuple(protobuf.GlobMatch(*match) for match in matches))
+
+
+def _protobuf(form: str, data: bytes) -> Answer:
+    if not data:
+        return sentence("nothing matches", 404)
+    return Answer([data], CONTENT_TYPES[form], headers=UNCACHED)
 
 
 def _completed(pattern: str, variants: bool) -> str:

@@ -12,6 +12,9 @@ from dataclasses import replace
 
 from carbonpy.web.answer import Answer
 
+#: The header that says what may be missing.
+PARTIAL = "X-Carbonpy-Partial"
+
 _GZIP_FROM = 200
 _GZIP_LEVEL = 2
 
@@ -20,7 +23,7 @@ def pack(answer: Answer, accept_encoding: str) -> Answer:
     """The answer with all its headers (but Content-Type and Content-Length), its body in one chunk."""
     headers: tuple[tuple[str, str], ...] = (("X-Content-Type-Options", "nosniff"), *answer.headers)
     if answer.partial:
-        headers += (("X-Carbonpy-Partial", " ".join("; ".join(answer.partial).split())[:500]),)
+        headers += ((PARTIAL, " ".join("; ".join(answer.partial).split())[:500]),)
     if sum(map(len, answer.chunks)) < _GZIP_FROM:
         return replace(answer, headers=headers, chunks=[answer.body])
     headers += (("Vary", "Accept-Encoding"),)

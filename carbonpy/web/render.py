@@ -63,7 +63,7 @@ _TEMPLATE = re.compile(r"template\[(.*).\Z", re.DOTALL)
 _PLAIN = re.compile(r"[A-Za-z_][\w.:/%#@+-]*\Z", re.ASCII)
 
 #: (tags, start, end) -> the moments of events with all these tags.
-Events = Callable[[Sequence[str], int, int], Sequence[int]]
+EventMoments = Callable[[Sequence[str], int, int], Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Renderer:
         monotonic: Clock,
         *,
         local: Store | None = None,
-        events: Events = lambda tags, start, end: (),
+        events: EventMoments = lambda tags, start, end: (),
         tz: tzinfo = timezone.utc,
         cache_seconds: int = 60,
         as_stored: bool = False,

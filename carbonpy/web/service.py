@@ -9,7 +9,7 @@ Twisted, and is safe from any thread; so a thread, this process or another one m
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timezone, tzinfo
 
@@ -18,12 +18,16 @@ from carbonpy.errors import CarbonError, QueryError
 from carbonpy.functions.library import Library
 from carbonpy.reading.store import Store
 from carbonpy.web.answer import Answer, Query, sentence
+from carbonpy.web.events import Events, EventStore
 from carbonpy.web.find import Metrics
+from carbonpy.web.functions import Functions
+from carbonpy.web.info import Infos
 from carbonpy.web.json_format import fast_numbers
 from carbonpy.web.limits import DEFAULT_LIMITS, Budget, ClientLeft, Limits
 from carbonpy.web.packing import pack
 from carbonpy.web.page import Page
-from carbonpy.web.render import Plan, Renderer, Result
+from carbonpy.web.render import EventMoments, Plan, Renderer, Result
+from carbonpy.web.tags import Tags
 
 Route = Callable[[Query, Budget], Answer]
 #: (what happened, the exception): told to whoever keeps the log.
@@ -38,11 +42,26 @@ def _unreported(what: str, error: BaseException) -> None:
     """Nobody keeps a log."""
 
 
+def _no_events(tags: Sequence[str], start: int, end: int) -> Sequence[int]:
+    return ()
+
+
+def _moments(events: EventStore) -> EventMoments:
+    """What the function ``events`` asks: "*" among the tags means any event."""
+
+    def moments(tags: Sequence[str], start: int, end: int) -> Sequence[int]:
+        found = events.find(start, end, () if "*" in tags else tags)
+        return [one.when for one in found]
+
+    return moments
+
+
 class Service:
     """Answers queries about `store`.  Safe from any thread if the stores are.
 
-    store: names and points (see `carbonpy.reading.store`).  local: the store for queries with ``local=1``,
-    which a server that asks other servers must not pass on to them; by default the same.
+    store: names and points (see `carbonpy.reading.store`).  events: what happened; None for a server without /events.
+    local: the store for queries with ``local=1``, which a server that asks other servers must not pass on;
+    by default the same.
     library: the functions of targets; all by default.
     tz: for queries that name none.  cache_seconds: how long clients may keep a render that does not say so itself.
     consolidate_as_stored: whether maxDataPoints consolidates a series as its file does (by its average otherwise).
@@ -53,9 +72,10 @@ class Service:
     def __init__(
         self,
         store: Store,
+        events: EventStore | None = None,
+        library: Library | None = None,
         *,
         local: Store | None = None,
-        library: Library | None = None,
         limits: Limits = DEFAULT_LIMITS,
         tz: tzinfo = timezone.utc,
         cache_seconds: int = 60,
@@ -67,25 +87,38 @@ class Service:
         self.limits = limits
         self._monotonic = monotonic
         self._report = report
-        library = library or Library.standard()
+        library = Library.standard() if library is None else library
         self._renderer = Renderer(
             store,
             library,
             limits,
             monotonic,
             local=local,
+            events=_no_events if events is None else _moments(events),
             tz=tz,
             cache_seconds=cache_seconds,
             as_stored=consolidate_as_stored,
             numbers=fast_numbers(),
         )
-        metrics = Metrics(store, limits, tz)
-        self._routes: Mapping[str, Route] = {
+        metrics = Metrics(store, local or store, limits, tz, find_by_time)
+        infos = Infos(store, limits)
+        functions = Functions(library)
+        tags = Tags(store, local or store, limits).answer
+        #: Path -> what answers it.
+        self._routes: dict[str, Route] = {
             "/": Page(store),
             "/metrics/find": metrics.find,
             "/metrics/expand": metrics.expand,
             "/metrics/index.json": metrics.index_json,
+            "/info": infos.info,
+            "/_internal/capabilities": infos.capabilities,
+            "/functions": functions.all,
+            "/tags": tags,
         }
+        #: First part of a path -> what answers all that is below it.
+        self._below: dict[str, Route] = {"functions": functions.one, "tags": tags}
+        if events is not None:
+            self._routes["/events"] = self._below["events"] = Events(events, tz).answer
 
     def answer(self, query: Query, left: Callable[[], bool] = _never) -> Answer:
         """The answer, ready to be sent.  `left`: whether the client is gone, so that the work can end."""
@@ -106,7 +139,7 @@ class Service:
                 return self._render(query, budget, at_once)
             except Exception as error:
                 return self._packed(query, self._excuse(error))
-        route = self._routes.get(query.path)
+        route = self._routes.get(query.path) or self._below.get(query.path.split("/")[1])
         if route is None:
             return self._packed(query, nothing_at(query.path))
         found = route

@@ -3,17 +3,21 @@
 The law: every request gets an answer.  What needs the store goes to `dispatch` as a Query and comes
 back as an Answer, at once or later; what this process knows itself (health, readiness, its counters,
 its version) is answered here.  A client that leaves is forgotten without a word and its query is
-cancelled.
+cancelled.  With `users`, everything but /ready wants a name and a password; with `origins`, pages of
+those origins may ask from a browser.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
@@ -23,17 +27,24 @@ from carbonpy import __version__
 from carbonpy.clock import Clock
 from carbonpy.counters import CounterGroup
 from carbonpy.errors import CarbonError, QueryError
+from carbonpy.web import request_log
+from carbonpy.web.access import Origins, Users
 from carbonpy.web.answer import CARRIED, TEXT, Answer, Query, sentence
 from carbonpy.web.dispatch import Dispatch
 from carbonpy.web.limits import DEFAULT_LIMITS, Limits
-from carbonpy.web.packing import pack
+from carbonpy.web.packing import PARTIAL, pack
 from carbonpy.web.parameters import is_form, parse
+from carbonpy.web.response_cache import ResponseCache
 
 #: What /version says: the graphite-web whose HTTP interface this is.  Grafana reads it as a version number.
 GRAPHITE_VERSION = "1.1.10"
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
-_log = Logger()
+_log = Logger("console")
+_request_log = Logger("query")
+_AGAIN = (("Retry-After", "1"),)
+#: Passwords that are looked at at one time; each takes a core for a while.
+_MOST_VERIFYING = 4
 
 
 def report(what: str, error: BaseException) -> None:
@@ -78,62 +89,130 @@ class BoundedRequest(Request):
         return {name: value for name in CARRIED if (value := self.header(name)) is not None}
 
 
+class Door(NamedTuple):
+    """Who may come in.  users: None for everybody.  pool: a started twisted ThreadPool, for looking at passwords."""
+
+    origins: Origins
+    users: Users | None
+    reactor: Any
+    pool: Any
+
+
 class Root(Resource):
     """Everything: makes a Query of each request and sees to it that it is answered.  Reactor thread only.
 
-    here: path -> what answers it at once, in this process.
+    here: path -> what answers it at once, in this process.  log_requests: whether each gets a line in the log.
     """
 
     isLeaf = True
 
     def __init__(
-        self, dispatch: Dispatch, here: Mapping[str, Callable[[Query], Answer]], limits: Limits, clock: Clock
+        self,
+        dispatch: Dispatch,
+        here: Mapping[str, Callable[[Query], Answer]],
+        limits: Limits,
+        clock: Clock,
+        *,
+        door: Door,
+        cache: ResponseCache,
+        log_requests: bool = False,
     ) -> None:
         super().__init__()
         self._dispatch = dispatch
         self._here = here
         self._limits = limits
         self._clock = clock
+        self._door = door
+        self._cache = cache
+        self._log_requests = log_requests
+        self._verifying = 0
         #: Answers by status.  Written by the reactor's thread, read by any.
         self.answered = CounterGroup()
 
     def render(self, request: BoundedRequest) -> int:
+        began = self._clock()
+        query = Query(path="/" + unquote(request.path.decode("utf-8", "replace")).strip("/"), now=began)
         try:
-            answer = self._answer(request)
+            query = self._query(request, query)
+            answer = self._let_in(request, query)
         except QueryError as error:
             answer = sentence(str(error), 400)
         except Exception as error:
             answer = _failed(error)
         if isinstance(answer, Answer):
-            self._send(request, answer)
+            self._send(request, query, answer)
         else:
-            self._send_later(request, answer)
+            self._send_later(request, query, answer)
         return NOT_DONE_YET
 
-    def _answer(self, request: BoundedRequest) -> Answer | Deferred[Answer]:
-        if request.too_large:
-            return sentence(f"the body is larger than {self._limits.body_bytes} bytes; ask in several requests", 413)
+    def _query(self, request: BoundedRequest, begun: Query) -> Query:
         content_type, body = request.header("content-type") or "", request.content.read()
-        query = Query(
-            path="/" + request.path.decode("utf-8", "replace").strip("/"),
+        return replace(
+            begun,
             parameters=parse(request.query_string, content_type, body, self._limits.parameters),
             method=request.method.decode("ascii", "replace"),
             headers=request.carried(),
             body=b"" if is_form(content_type) else body,
-            now=self._clock(),
         )
+
+    # ---- who may ask
+
+    def _let_in(self, request: BoundedRequest, query: Query) -> Answer | Deferred[Answer]:
+        """The answer for those who may have one."""
+        origins, users = self._door.origins, self._door.users
+        if origins and query.method == "OPTIONS" and request.header("access-control-request-method"):
+            told = origins.preflight(request.header("origin"))
+            refused = sentence("pages of this origin may not ask; see HTTP_CORS_ORIGINS", 403)
+            return refused if told is None else Answer([], status=204, headers=told)
+        if request.too_large:
+            return sentence(f"the body is larger than {self._limits.body_bytes} bytes; ask in several requests", 413)
+        if users is None or query.path == "/ready":
+            return self._answer(query)
+        header = request.header("authorization")
+        known = users.known(header)
+        if known is not None or header is None:
+            return self._answer(query) if known else _unknown()
+        if self._verifying >= _MOST_VERIFYING:
+            return sentence("too many passwords are being looked at; try again in a second", 503, _AGAIN)
+        self._verifying += 1
+
+        def verified(right: Any) -> Any:
+            self._verifying -= 1
+            if isinstance(right, Failure):
+                return right
+            return self._answer(query) if right else _unknown()
+
+        return deferToThreadPool(self._door.reactor, self._door.pool, users.verify, header).addBoth(verified)
+
+    # ---- the answer
+
+    def _answer(self, query: Query) -> Answer | Deferred[Answer]:
         here = self._here.get(query.path)
         if here is not None:
             return pack(here(query), query.headers.get("accept-encoding", ""))
-        return self._dispatch(query)
+        key = self._cache.key(query)
+        kept = self._cache.get(key, query.now)
+        if kept is not None:
+            return kept
+        answer = self._dispatch(query)
+        if isinstance(answer, Answer):
+            self._cache.put(key, answer, query.now)
+            return answer
+        return answer.addCallback(self._keep, key, query.now)
 
-    def _send_later(self, request: BoundedRequest, later: Deferred[Answer]) -> None:
+    def _keep(self, answer: Answer, key: bytes | None, now: float) -> Answer:
+        self._cache.put(key, answer, now)
+        return answer
+
+    def _send_later(self, request: BoundedRequest, query: Query, later: Deferred[Answer]) -> None:
         def done(answer: Answer) -> None:
-            self._send(request, answer)
+            self._send(request, query, answer)
 
         def failed(failure: Any) -> None:
             if failure.check(CancelledError):
                 self.answered.add("499")
+            elif failure.check(QueryError):
+                done(sentence(str(failure.value), 400))
             else:
                 done(_failed(failure.value))
 
@@ -143,17 +222,29 @@ class Root(Resource):
             lambda failure: _log.failure("a web answer could not be sent", failure=failure)
         )
 
-    def _send(self, request: BoundedRequest, answer: Answer) -> None:
+    def _send(self, request: BoundedRequest, query: Query, answer: Answer) -> None:
         self.answered.add(str(answer.status))
-        body = answer.body
+        headers, body = request.responseHeaders, answer.body
         request.setResponseCode(answer.status)
-        request.setHeader(b"server", f"carbonpy/{__version__}".encode())
-        request.setHeader(b"content-type", answer.content_type.encode())
-        for name, value in answer.headers:
-            request.setHeader(name.encode(), value.encode("utf-8", "replace"))
-        request.setHeader(b"content-length", str(len(body)).encode())
+        headers.setRawHeaders(b"server", [f"carbonpy/{__version__}".encode()])
+        headers.setRawHeaders(b"content-type", [answer.content_type.encode()])
+        origin, origins = request.header("origin"), self._door.origins
+        for name, value in (*answer.headers, *origins.headers(origin)):
+            headers.addRawHeader(name.encode(), value.encode("utf-8", "replace"))
+            if name == PARTIAL:
+                _log.warn("an answer lacks something: {what}", what=value)
+        headers.setRawHeaders(b"content-length", [str(len(body)).encode()])
+        if self._log_requests:
+            client = getattr(request.getClientAddress(), "host", "-")
+            cached = any(name == "Age" for name, _ in answer.headers)
+            text = request_log.line(client, query, answer, self._clock() - query.now, cached)
+            _request_log.info("{line}", line=text)
         request.write(body)
         request.finish()
+
+
+def _unknown() -> Answer:
+    return sentence("name and password are wanted", 401, Users.challenge)
 
 
 def _failed(error: BaseException) -> Answer:
@@ -166,11 +257,13 @@ class QuietSite(Site):
 
     displayTracebacks = False
 
-    def __init__(self, root: Root, limits: Limits, idle_seconds: float, reactor: Any) -> None:
+    def __init__(self, root: Root, cache: ResponseCache, limits: Limits, idle_seconds: float, reactor: Any) -> None:
         super().__init__(root, requestFactory=BoundedRequest, timeout=idle_seconds, reactor=reactor)
         self.body_limit = limits.body_bytes
         #: Answers by status; read from any thread.
         self.answered = root.answered
+        #: Answers that are kept; its counters may be read from any thread.
+        self.cache = cache
 
     def log(self, request: Any) -> None:
         """Nothing: what is frequent is counted."""
@@ -183,14 +276,21 @@ def make_site(
     clock: Clock,
     *,
     reactor: Any,
+    pool: Any = None,
     ready: Callable[[], bool] = lambda: True,
     limits: Limits = DEFAULT_LIMITS,
     idle_seconds: float = 60.0,
+    cors_origins: Sequence[str] = (),
+    users: Users | None = None,
+    cache_bytes: int = 0,
+    log_requests: bool = False,
 ) -> QuietSite:
     """The site that lets `dispatch` answer what needs a store (see `carbonpy.web.dispatch`).
 
     health: a JSON document with the ledger under "ledger".  metrics_text: Prometheus text.
-    clock: seconds since the epoch.
+    clock: seconds since the epoch.  cors_origins: see `Origins`.
+    users: who may ask (`Users.load`), None for everybody; with them `pool`, a started twisted ThreadPool, is wanted.
+    cache_bytes: memory for answers of /render that are given again.  log_requests: a line for each, logger "query".
     """
 
     def answer_health(query: Query) -> Answer:
@@ -198,7 +298,7 @@ def make_site(
         return Answer([document.encode()], "application/json", headers=(("Cache-Control", "no-store"),))
 
     def answer_ready(query: Query) -> Answer:
-        return sentence("ready") if ready() else sentence("not ready yet; ask again", 503, (("Retry-After", "1"),))
+        return sentence("ready") if ready() else sentence("not ready yet; ask again", 503, _AGAIN)
 
     here = {
         "/version": lambda query: Answer([GRAPHITE_VERSION.encode() + b"\n"], TEXT),
@@ -206,4 +306,6 @@ def make_site(
         "/ready": answer_ready,
         "/metrics": lambda query: Answer([metrics_text().encode()], PROMETHEUS),
     }
-    return QuietSite(Root(dispatch, here, limits, clock), limits, idle_seconds, reactor)
+    door, cache = Door(Origins(cors_origins), users, reactor, pool), ResponseCache(cache_bytes)
+    root = Root(dispatch, here, limits, clock, door=door, cache=cache, log_requests=log_requests)
+    return QuietSite(root, cache, limits, idle_seconds, reactor)

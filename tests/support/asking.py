@@ -115,6 +115,8 @@ class Asked:
             self.catalog, self.peek, f"{directory}/whisper", known=self.cached.__contains__, schema_for=lambda _: schema
         )
         limits = options.pop("limits", DEFAULT_LIMITS)
+        of_site = ("cors_origins", "users", "cache_bytes", "log_requests")
+        site_options = {name: options.pop(name) for name in of_site if name in options}
         self.service = Service(store or self.store, limits=limits, report=report, **options)
         self.site: Site = make_site(
             PoolDispatch(self.service, self.reactor, self.pool),
@@ -122,8 +124,10 @@ class Asked:
             lambda: "# TYPE carbonpy_received counter\ncarbonpy_received 3\n",
             lambda: float(self.now),
             reactor=self.reactor,
+            pool=self.pool,
             ready=lambda: self.ready,
             limits=limits,
+            **site_options,
         )
 
     def peek(self, metric):
