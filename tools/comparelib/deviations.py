@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 
 _LIST = (
-    (r"^target (sumSeries|\w+)\(.*\bb\.h[12]\.x", "series of different steps are added by time, not by index"),
+    (r"^target sumSeries\(.*\bb\.h[12]\.x", "series of different steps are added by time, not by index"),
     (r"^target remove(Above|Below)Percentile\(.*,-1\)", "there is no percentile below 0"),
-    (r"^target timeSlice\(", "times are those of the request, and a point at its own time; there the clock of the wall"),
+    (r"^target timeSlice\(", "times are those of the request, not of the wall clock"),
     (r"^target timeStack\(srv", "series from a coarser archive stay on their own step"),
     (r"^target verticalLine\('\d+'\)", "a line without a label is called nothing; null is no name"),
     (r"^target verticalLine\('-", "the moment counts from the request's now"),
