@@ -52,8 +52,6 @@ def bind(
             continue
         if param.required and not values:
             raise _missing(param)
-        if any(value is None for value in values):
-            raise unsuitable(param, "None")  # there is no default for one of many
         bound.extend(_value(param, value, knows) for value in values)
     return bound
 

@@ -138,12 +138,6 @@ def test_more_arguments_than_parameters_are_refused() -> None:
         bind(declared(), [1], {})
 
 
-def test_one_of_many_arguments_cannot_be_none() -> None:
-    for param in (Param("rest", Kind.INTEGER, multiple=True), Param("series", Kind.SERIES_LIST, multiple=True)):
-        with pytest.raises(QueryError, match=f"parameter {param.name} must be .+, not None"):
-            bind(Declaration("f", (param,), "Special"), [None], {})
-
-
 def test_a_multiple_parameter_takes_all_that_is_left() -> None:
     nodes = Param("nodes", Kind.NODE_OR_TAG, required=True, multiple=True)
     assert bind(declared(SERIES_LIST, nodes), [ONE, 1, "dc", 2.0], {}) == [ONE, 1, "dc", 2]
