@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from carbonpy.errors import QueryError
 from carbonpy.expression.evaluate import Evaluation
 from carbonpy.expression.plan import Reading, tag_expressions
 from carbonpy.functions.library import Library
@@ -87,7 +88,8 @@ def _tags(name: str) -> dict[str, str]:
 
 def _tagged(name: str, expression: str) -> bool:
     match = re.match(r"([^;!=]+)(!?=~?)(.*)", expression)
-    assert match is not None, expression
+    if match is None:
+        raise QueryError(f"{expression!r} is no tag expression")
     tag, operator, wanted = match.groups()
     value = _tags(name).get(tag, "")
     found = re.match(wanted, value) is not None if "~" in operator else value == wanted
