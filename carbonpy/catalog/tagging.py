@@ -2,8 +2,8 @@
 
 The law: an answer depends on the set of tagged metrics alone and is what `carbonpy.series.tagspec` says of each of
 them.  Untagged metrics have no tags, not even ``name``.  Regular expressions run over the distinct values of a tag,
-never over the series; the series are then found by the index of values, from the rarest expression on, so that the
-cost follows the smallest set and not the catalogue.
+never over the series; the series of the rarest expression are found by the index and the other expressions seen in
+their names, so that the cost follows the smallest set and not the catalogue.
 
 Ids of tags and values are made from their text: the same everywhere and for ever, without being kept.
 """
@@ -17,22 +17,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import partial
 from hashlib import blake2b
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from carbonpy.catalog.database import Database, json_list, lines
 from carbonpy.catalog.pattern import after
 from carbonpy.errors import MetricError, QueryError
 from carbonpy.metric import canonical, is_tagged, parse_tags
-from carbonpy.series.tagspec import TagSpec, anchored, literal_prefix, parse_spec, parse_specs
+from carbonpy.series.tagspec import TagSpec, anchored, literal_prefix, parse_specs
 
 #: Values that autocompletion offers unless told otherwise.
 AUTOCOMPLETE_LIMIT = 100
 #: Distinct values are looked up one by one as long as there are not more than this; then all rows are read.
 _FEW_VALUES = 1_000
-#: Rows up to which a set is counted before it is read.
-_COUNT_UP_TO = 20_000
-#: A probe costs about as much as reading this many rows in order.
-_PROBE = 4
+#: Rows up to which the series of an expression are counted before one is chosen.
+_COUNT_UP_TO = 100_000
 
 _DISTINCT = """
 WITH RECURSIVE v(x) AS (
@@ -59,38 +57,20 @@ SELECT group_concat(value, char(10)), group_concat(n, char(10)) FROM (
 """
 _COUNTS_OF = """
 SELECT group_concat(value, char(10)), group_concat(n, char(10)) FROM (
-    SELECT value, count(*) AS n FROM json_each(?2) AS j CROSS JOIN tags
-    WHERE tag = ?1 AND value = j.value GROUP BY value)
+    SELECT t.value, count(*) AS n FROM json_each(?2) AS j CROSS JOIN tags AS t
+    WHERE t.tag = ?1 AND t.value = j.value GROUP BY t.value)
 """
 _COUNT = """
 SELECT count(*) FROM (
     SELECT 1 FROM json_each(?2) AS j CROSS JOIN tags AS t WHERE t.tag = ?1 AND t.value = j.value LIMIT ?3)
 """
-_COUNT_TAG = "SELECT count(*) FROM (SELECT 1 FROM tags WHERE tag = ?1 LIMIT ?2)"
-_IDS = """
-SELECT group_concat(t.metric) FROM json_each(?2) AS j CROSS JOIN tags AS t WHERE t.tag = ?1 AND t.value = j.value
-"""
-_PROBED = """
-SELECT group_concat(j.value) FROM json_each(?3) AS j WHERE EXISTS (
-    SELECT 1 FROM json_each(?2) AS k CROSS JOIN tags AS t
-    WHERE t.tag = ?1 AND t.value = k.value AND t.metric = CAST(j.value AS INTEGER))
-"""
+#: The names, with a ``;`` behind each, of the series whose tag has one of the values.
 _NAMES = """
-SELECT group_concat(t.name, char(10)) FROM json_each(?1) AS j CROSS JOIN tagged AS t
-WHERE t.id = CAST(j.value AS INTEGER)
+SELECT group_concat(n.name, ';' || char(10)) || ';'
+FROM json_each(?2) AS j CROSS JOIN tags AS t CROSS JOIN tagged AS n
+WHERE t.tag = ?1 AND t.value = j.value AND n.id = t.metric
 """
-#: A name whose tags could be read; others have a ``;`` in their name.
-_WELL_FORMED = re.compile(r"^[^;\n]+(?:;[^;!^=\n]+=[^;~\n][^;\n]*)+$", re.MULTILINE)
 _TAG_IN_NAME = re.compile(r";([^=;\n]+)=")
-
-
-class _Wanted(NamedTuple):
-    """An expression as a set of series: those whose `tag` has one of `values`, or (`out`) all but those."""
-
-    tag: str
-    values: list[str]
-    out: bool
-    size: int
 
 
 class Metrics(Protocol):
@@ -116,7 +96,8 @@ class TagIndex:
     def find_series(self, exprs: Sequence[str], limit: int | None = None) -> list[str]:
         """The metrics that satisfy all expressions, sorted, at most `limit`.  Raises QueryError."""
         specs = parse_specs(exprs)
-        found = sorted(lines(self._database.read(partial(_names, specs=specs))))
+        named, odd = self._database.read(partial(_find, specs=specs))
+        found = sorted([name[:-1] for name in named] + odd)
         return found if limit is None else found[: max(0, limit)]
 
     def tags(self, filter: str = "", limit: int | None = None) -> list[dict[str, Any]]:
@@ -152,9 +133,10 @@ class TagIndex:
         Raises QueryError.
         """
         if exprs:
-            used = {spec.tag for spec in parse_specs(exprs)}
-            found = {"name", *_TAG_IN_NAME.findall(text)} if (text := self._well_formed(exprs)) else set()
-            tags = sorted(found - used)
+            specs = parse_specs(exprs)
+            named, odd = self._database.read(partial(_find, specs=specs))
+            found = {"name", *_TAG_IN_NAME.findall("\n".join(named))} if named or odd else set()
+            tags = sorted(found - {spec.tag for spec in specs})
         else:
             tags = self._tags()
         return [tag for tag in tags if tag.startswith(prefix)][: _limit(limit)]
@@ -174,14 +156,13 @@ class TagIndex:
             limit = _limit(limit)
             values = self._database.read(lambda connection: _distinct(connection, tag, prefix, limit))
             return sorted(values)[:limit]
-        parse_spec(f"{tag}!=")
         # The tag must be there, so expressions that series without it would satisfy are enough.
-        text = self._well_formed([*exprs, f"{tag}!="])
+        named, odd = self._database.read(partial(_find, specs=parse_specs([*exprs, f"{tag}!="])))
         if tag == "name":
-            found = re.findall(r"^([^;\n]+)", text, re.MULTILINE)
+            found = {name.partition(";")[0] for name in named} | set(odd)
         else:
-            found = re.findall(f";{re.escape(tag)}=([^;\n]+)", text)
-        return sorted(value for value in set(found) if value.startswith(prefix))[: _limit(limit)]
+            found = set(re.findall(f";{re.escape(tag)}=([^;]+)", "\n".join(named)))
+        return sorted(value for value in found if value.startswith(prefix))[: _limit(limit)]
 
     def tag_multi_series(self, paths: Sequence[str]) -> list[str]:
         """Put tagged series, in either notation, into the set; their canonical names.
@@ -211,13 +192,6 @@ class TagIndex:
             # Who took these metrics for known learns that they are not any more.
             self._metrics.set_fact("removed_at", str(time.time_ns()))
         return True
-
-    def _well_formed(self, exprs: Sequence[str]) -> str:
-        """The names of the series that satisfy `exprs`, a line each, without those whose tags cannot be read."""
-        text = self._database.read(partial(_names, specs=parse_specs(exprs))) or ""
-        if text.count(";") == text.count("="):
-            return text
-        return "\n".join(_WELL_FORMED.findall(text))
 
     def _tags(self) -> list[str]:
         return sorted(lines(self._database.read(lambda connection: connection.execute(_TAGS).fetchone()[0])))
@@ -298,48 +272,63 @@ def _distinct(connection: sqlite3.Connection, tag: str, prefix: str = "", limit:
     return lines(connection.execute(_ALL_DISTINCT, (tag, prefix, upper)).fetchone()[0])
 
 
-def _wanted(connection: sqlite3.Connection, spec: TagSpec) -> _Wanted:
-    """`spec` with the values that it means."""
-    out = spec.accepts_empty
-    # Whether the set is that of what the expression describes: what it asks for, or what it leaves out.
-    plain = out is spec.negated
-    if not _is_text(spec.tag):
-        values = []
-    elif plain and spec.regex is None:
-        values = [spec.value] if _is_text(spec.value) else []
-    else:
-        prefix = literal_prefix(spec.value) if plain else ""
-        values = [value for value in _distinct(connection, spec.tag, prefix) if spec.accepts(value) is not out]
-    size = connection.execute(_COUNT, (spec.tag, json_list(values), _COUNT_UP_TO)).fetchone()[0] if values else 0
-    return _Wanted(spec.tag, values, out, size)
+def _find(connection: sqlite3.Connection, specs: Sequence[TagSpec]) -> tuple[list[str], list[str]]:
+    """The series that satisfy all of `specs`: names with a ``;`` behind each, and names whose tags cannot be read.
 
-
-def _names(connection: sqlite3.Connection, specs: Sequence[TagSpec]) -> str:
-    """The names of the series that satisfy all of `specs`, a line each."""
-    sets: list[_Wanted] = []
+    The index gives the series of one expression, the rarest; the others are seen in the names.
+    """
+    chosen, values = _rarest(connection, [spec for spec in specs if not spec.accepts_empty])
+    # A series whose tags cannot be read has its whole name as its name, with the semicolons.
+    odd = [value for value in values if ";" in value] if chosen.tag == "name" else []
+    if odd:
+        values = [value for value in values if ";" not in value]
+        odd = [name for name in odd if all(spec.accepts(name if spec.tag == "name" else "") for spec in specs)]
+    text = connection.execute(_NAMES, (chosen.tag, json_list(values))).fetchone()[0] if values else None
+    names = lines(text)
     for spec in specs:
-        wanted = _wanted(connection, spec)
-        if wanted.values:
-            sets.append(wanted)
-        elif not wanted.out:
-            return ""
-    # Smallest first, then what is to be left out of it.
-    sets.sort(key=lambda wanted: (wanted.out, wanted.size))
-    first, *others = sets
-    ids = _ids(connection, first)
-    for wanted in others:
-        if not ids:
-            return ""
-        if len(ids) * len(wanted.values) * _PROBE < wanted.size:
-            values = (wanted.tag, json_list(wanted.values), json_list(list(ids)))
-            there = set((connection.execute(_PROBED, values).fetchone()[0] or "").split(","))
-        else:
-            there = _ids(connection, wanted)
-        ids = ids - there if wanted.out else ids & there
-    return connection.execute(_NAMES, (json_list(sorted(ids, key=int)),)).fetchone()[0] or ""
+        if spec is not chosen:
+            names = _filtered(names, spec)
+    return names, odd
 
 
-def _ids(connection: sqlite3.Connection, wanted: _Wanted) -> set[str]:
-    """The ids, as text, of the series that have one of the values."""
-    text = connection.execute(_IDS, (wanted.tag, json_list(wanted.values))).fetchone()[0]
-    return set(text.split(",")) if text else set()
+def _rarest(connection: sqlite3.Connection, specs: Sequence[TagSpec]) -> tuple[TagSpec, list[str]]:
+    """Of `specs`, none of which accepts the empty string, one with few series; the values that it accepts."""
+    chosen, values, fewest = specs[0], None, _COUNT_UP_TO
+    # What needs no look at the values comes first.
+    for spec in sorted(specs, key=lambda spec: spec.operator != "="):
+        some = _accepted(connection, spec, _FEW_VALUES)
+        if some is not None:
+            size = connection.execute(_COUNT, (spec.tag, json_list(some), fewest)).fetchone()[0] if some else 0
+            if size < fewest or values is None:
+                chosen, values, fewest = spec, some, size
+            if not size:
+                break
+    return chosen, (_accepted(connection, chosen) or []) if values is None else values
+
+
+def _accepted(connection: sqlite3.Connection, spec: TagSpec, limit: int = -1) -> list[str] | None:
+    """The values that `spec` accepts; None when more than `limit` would have to be looked at."""
+    if not _is_text(spec.tag):
+        return []
+    if spec.operator == "=":
+        return [spec.value] if _is_text(spec.value) else []
+    prefix = literal_prefix(spec.value) if spec.operator == "=~" else ""
+    values = _distinct(connection, spec.tag, prefix, limit)
+    return None if len(values) == limit else list(filter(spec.accepts, values))
+
+
+def _filtered(names: list[str], spec: TagSpec) -> list[str]:
+    """Those of `names`, with a ``;`` behind each, that satisfy `spec`."""
+    if spec.regex is None and spec.value:
+        if spec.tag == "name":
+            start = f"{spec.value};"
+            return [name for name in names if name.startswith(start) is not spec.negated]
+        part = f";{spec.tag}={spec.value};"
+        return [name for name in names if (part in name) is not spec.negated]
+    if spec.tag == "name":
+        values = [name.partition(";")[0] for name in names]
+    else:
+        # In what follows ";tag=" the value goes up to the next semicolon; without the tag nothing follows.
+        values = [name.partition(f";{spec.tag}=")[2].partition(";")[0] for name in names]
+    accepted = {value for value in set(values) if spec.accepts(value)}
+    return [name for name, value in zip(names, values) if value in accepted]
