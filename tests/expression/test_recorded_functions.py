@@ -31,11 +31,12 @@ class Result(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """One request.  results: what came back, or the status of an error."""
+    """One request.  results: what came back, or ``HTTP`` with the status and a part of the error."""
 
     target: str
     parameters: Mapping[str, Any]
-    results: list[Result] | int
+    results: list[Result] | str
+    reason: str = ""
 
     def __str__(self) -> str:
         return f"{self.target} {json.dumps(self.parameters)}" if self.parameters else self.target
@@ -50,20 +51,24 @@ def result(line: str) -> Result:
     return Result(name, ast.literal_eval(tags), int(start), None if step == "None" else int(step), numbers)
 
 
-def recorded() -> list[Recorded]:
+def recorded(file: Path) -> list[Recorded]:
+    """The requests of a file; a line that begins with ``# `` is the reason of the next one."""
     requests: list[Recorded] = []
-    for line in (Path(__file__).parent.parent / "golden" / "q3_functions.txt").read_text().splitlines():
-        if " =>" in line and not line.startswith("   "):
+    reason = ""
+    for line in file.read_text().splitlines():
+        if line.startswith("# "):
+            reason = line[2:]
+        elif " =>" in line and not line.startswith("   "):
             asked, _, answer = line.rpartition(" =>")
             literals = re.fullmatch(r"(.*?) ?(\{[^{}]*: [^{}]*\})?", asked)
             assert literals is not None
             target, parameters = literals.groups()
-            status = re.match(r" HTTP (\d+)", answer)
             requests.append(
                 Recorded(
                     ast.literal_eval(target),
                     ast.literal_eval(parameters) if parameters else {},
-                    int(status.group(1)) if status else [],
+                    answer.strip() if answer.startswith(" HTTP ") else [],
+                    reason,
                 )
             )
         elif line.startswith("   ") and line.strip() != "[]":
@@ -73,10 +78,13 @@ def recorded() -> list[Recorded]:
     return requests
 
 
-REQUESTS = recorded()
+HERE = Path(__file__).parent
+REQUESTS = recorded(HERE.parent / "golden" / "q3_functions.txt")
 
-#: str(request) -> (what comes here: recorded lines or a part of the error, why).
-DEVIATIONS: dict[str, tuple[list[str] | str, str]] = {}
+#: Requests that are answered otherwise here, with the answer and the reason: see the file.
+DEVIATIONS = {str(request): request for request in recorded(HERE / "deviations.txt")}
+#: The only answer that is another one every time.
+RANDOM = "randomWalk('r',60)"
 
 
 def answer(request: Recorded) -> list[Series]:
@@ -104,31 +112,39 @@ def same(got: Result, expected: Result) -> bool:
     )
 
 
-def compare(request: Recorded, expected: Sequence[Result]) -> None:
-    got = [shown(series, "noNullPoints" in request.parameters) for series in answer(request)]
-    assert len(got) == len(expected) and all(map(same, got, expected)), f"got\n{got}\nexpected\n{expected}"
-
-
-def test_every_deviation_is_about_a_recorded_target() -> None:
-    assert set(DEVIATIONS) <= {str(request) for request in REQUESTS}
-
-
-@pytest.mark.parametrize("request_", [one for one in REQUESTS if str(one) not in DEVIATIONS], ids=str)
-def test_the_answer_is_that_of_graphite_web(request_: Recorded) -> None:
-    if isinstance(request_.results, int):
-        with pytest.raises(QueryError):
-            answer(request_)
+def check(asked: Recorded) -> None:
+    """That the answer is the recorded one; where that is an error, that here is one of which it tells a part."""
+    if isinstance(asked.results, str):
+        with pytest.raises(QueryError, match=re.escape(asked.results[len("HTTP 400 ") :])):
+            answer(asked)
     else:
-        compare(request_, request_.results)
+        got = [shown(series, "noNullPoints" in asked.parameters) for series in answer(asked)]
+        assert len(got) == len(asked.results)
+        assert all(map(same, got, asked.results)), f"got\n{got}\nexpected\n{asked.results}"
 
 
-@pytest.mark.parametrize("request_", [one for one in REQUESTS if str(one) in DEVIATIONS], ids=str)
-def test_a_deviation_is_as_it_is_declared(request_: Recorded) -> None:
-    expected, reason = DEVIATIONS[str(request_)]
-    assert reason
-    if isinstance(expected, str):
-        with pytest.raises(QueryError) as caught:
-            answer(request_)
-        assert expected in str(caught.value)
-    else:
-        compare(request_, [result(line) for line in expected])
+def test_every_deviation_is_about_a_recorded_request_and_has_a_reason() -> None:
+    there = {str(request): request for request in REQUESTS}
+    for request in DEVIATIONS.values():
+        assert there[str(request)].results != request.results
+        assert request.reason
+
+
+@pytest.mark.parametrize("asked", [one for one in REQUESTS if str(one) not in (*DEVIATIONS, RANDOM)], ids=str)
+def test_the_answer_is_that_of_graphite_web(asked: Recorded) -> None:
+    check(asked)
+
+
+@pytest.mark.parametrize("asked", DEVIATIONS.values(), ids=str)
+def test_an_answer_that_is_another_one_is_the_one_that_is_meant(asked: Recorded) -> None:
+    check(asked)
+
+
+def test_a_random_walk_is_random_only_in_its_values() -> None:
+    (request,) = (one for one in REQUESTS if str(one) == RANDOM)
+    assert isinstance(request.results, list)
+    ((series,), (expected,)) = (answer(request), request.results)
+    assert (series.name, dict(series.tags), series.start - T, series.step, len(series)) == (
+        expected.name, expected.tags, expected.start, expected.step, len(expected.values)
+    )  # fmt: skip
+    assert series.values[0] == 0 and max(abs(b - a) for a, b in zip(series.values, series.values[1:])) <= 0.5
