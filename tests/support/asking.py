@@ -155,10 +155,10 @@ class Asked:
             self.pool.step()
         return Response(connection.received, head_only=method == "HEAD")
 
-    def get(self, path, headers=None, **parameters):
+    def get(self, path, /, headers=None, **parameters):
         query = urlencode(parameters, doseq=True)
         return self.request("GET", f"{path}?{query}" if query else path, headers)
 
-    def post(self, path, headers=None, **parameters):
+    def post(self, path, /, headers=None, **parameters):
         form = {"Content-Type": "application/x-www-form-urlencoded", **(headers or {})}
         return self.request("POST", path, form, urlencode(parameters, doseq=True).encode())
