@@ -54,7 +54,10 @@ class Store:
 
     def __call__(self, readings: Sequence[Reading]) -> dict[Reading, list[Series]]:
         self.asked.append(list(readings))
-        return {one: [self._series(name, one) for name in sorted(self._names(one.path))] for one in readings}
+        return {
+            one: [self._series(name, one) for name in sorted(self._names(one.path)) if one.start <= self._now]
+            for one in readings
+        }
 
     def _names(self, path: str) -> list[str]:
         expressions = tag_expressions(path)
