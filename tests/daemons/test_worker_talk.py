@@ -77,8 +77,16 @@ def test_questions_for_points_arrive(metrics: list[str]) -> None:
 
 @given(st.lists(POINTS, max_size=6))
 def test_points_arrive_metric_by_metric(lists: list[list[tuple[int, float]] | None]) -> None:
-    found = unpack_points(arrived(pack_points([
-        None if points is None else (np.array([t for t, _ in points], np.uint32), np.array([v for _, v in points]))
-        for points in lists
-    ])))
+    found = unpack_points(
+        arrived(
+            pack_points(
+                [
+                    None
+                    if points is None
+                    else (np.array([t for t, _ in points], np.uint32), np.array([v for _, v in points]))
+                    for points in lists
+                ]
+            )
+        )
+    )
     assert [None if p is None else list(zip(p[0].tolist(), p[1].tolist())) for p in found] == lists

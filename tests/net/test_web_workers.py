@@ -13,7 +13,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-WORKER = '''
+WORKER = """
 import os, sys, time
 from carbonpy.net.children import OUT_OF_MEMORY
 from carbonpy.writing.parcel import pack, receive
@@ -55,9 +55,9 @@ while (parcel := receive(read)) is not None:
         say("answer", {})
     elif what not in ("leave", "news"):
         say("answer", {"what": what, "setup": setup.fields, "pid": os.getpid()})
-'''
+"""
 
-HEAD = '''
+HEAD = """
 import sys
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks
@@ -99,7 +99,7 @@ def run(test):
     reactor.callWhenRunning(begin)
     reactor.run()
     sys.exit("".join(failures) or None)
-'''
+"""
 
 
 def run(tmp_path: Path, body: str) -> str:
@@ -115,7 +115,9 @@ def run(tmp_path: Path, body: str) -> str:
 
 
 def test_a_process_is_started_by_the_first_query_and_used_again(tmp_path: Path) -> None:
-    run(tmp_path, """
+    run(
+        tmp_path,
+        """
     workers = pool(processes=2)
     assert workers.pids == []
     first = yield ask(workers, "one")
@@ -127,29 +129,38 @@ def test_a_process_is_started_by_the_first_query_and_used_again(tmp_path: Path) 
     assert len({worked.fields["pid"] for _, worked in both}) == 2 == len(workers.pids)
     yield workers.stop()
     assert workers.pids == []
-    """)
+    """,
+    )
 
 
 def test_an_idle_process_ends_and_the_next_query_starts_another(tmp_path: Path) -> None:
-    run(tmp_path, """
+    run(
+        tmp_path,
+        """
     workers = pool(idle=0.05)
     first = yield ask(workers, "one")
     yield until("it ends", lambda: workers.pids == [])
     second = yield ask(workers, "two")
     assert first.fields["pid"] != second.fields["pid"]
     assert (workers.killed.value, workers.died.value) == (0, 0)
-    """)
+    """,
+    )
 
 
 def test_large_answers_come_whole(tmp_path: Path) -> None:
-    run(tmp_path, """
+    run(
+        tmp_path,
+        """
     worked = yield ask(pool(), "large")
     assert b"".join(worked.chunks) == b"".join(bytes([number]) * 100_000 for number in range(200))
-    """)
+    """,
+    )
 
 
 def test_queries_wait_their_turn_and_too_many_are_refused(tmp_path: Path) -> None:
-    run(tmp_path, """
+    run(
+        tmp_path,
+        """
     workers = pool(waiting=2)
     asked = [ask(workers, str(number)) for number in range(3)]
     assert workers.waiting == 2
@@ -157,11 +168,14 @@ def test_queries_wait_their_turn_and_too_many_are_refused(tmp_path: Path) -> Non
     assert status == 503 and "too many queries" in text
     worked = yield DeferredList(asked, fireOnOneErrback=True)
     assert [each.fields["what"] for _, each in worked] == ["0", "1", "2"]
-    """)
+    """,
+    )
 
 
 def test_a_query_that_hangs_is_killed_and_those_that_wait_are_answered(tmp_path: Path) -> None:
-    run(tmp_path, """
+    run(
+        tmp_path,
+        """
     began = reactor.seconds()
     workers = pool(seconds=0.3, waiting=9)
     hanging = refused(ask(workers, "hang"))
@@ -173,11 +187,14 @@ def test_a_query_that_hangs_is_killed_and_those_that_wait_are_answered(tmp_path:
     assert status == 504 and "ended because it took longer than 0.3 s" in text, text
     worked = yield late
     assert worked.fields["what"] == "waits" and workers.killed.value == 1
-    """)
+    """,
+    )
 
 
 def test_a_process_that_dies_costs_its_query_alone_and_says_so(tmp_path: Path) -> None:
-    run(tmp_path, """
+    run(
+        tmp_path,
+        """
     workers = pool(waiting=9)
     dying, starving, waiting = refused(ask(workers, "die")), refused(ask(workers, "starve")), ask(workers, "waits")
     status, text = yield dying
@@ -186,42 +203,54 @@ def test_a_process_that_dies_costs_its_query_alone_and_says_so(tmp_path: Path) -
     assert status == 503 and "more memory than it may have (HTTP_MAX_MEMORY)" in text, text
     worked = yield waiting
     assert worked.fields["what"] == "waits" and workers.died.value == 2
-    """)
+    """,
+    )
 
 
 def test_a_process_that_wants_to_be_replaced_is_not_used_again(tmp_path: Path) -> None:
-    run(tmp_path, """
+    run(
+        tmp_path,
+        """
     workers = pool(waiting=9)
     last, waiting = yield DeferredList([ask(workers, "last"), ask(workers, "waits")], fireOnOneErrback=True)
     assert last[1].fields["pid"] != waiting[1].fields["pid"]
     assert workers.died.value == 0
-    """)
+    """,
+    )
 
 
 def test_a_process_may_ask_back_and_hears_when_it_cannot_be_told(tmp_path: Path) -> None:
-    run(tmp_path, """
+    run(
+        tmp_path,
+        """
     worked = yield ask(pool(), "ask")
     assert worked.fields == {"as": "reply", "reply": {"n": 21}}, worked
     def broken(parcel):
         raise OSError("the disk is full")
     worked = yield ask(pool(serve=broken), "ask")
     assert worked.fields == {"as": "unserved", "reply": {"why": "the disk is full"}}, worked
-    """)
+    """,
+    )
 
 
 def test_news_reach_every_process(tmp_path: Path) -> None:
-    run(tmp_path, """
+    run(
+        tmp_path,
+        """
     workers = pool()
     workers.tell(pack("news", {}))
     yield ask(workers, "one")
     workers.tell(pack("news", {}))
     worked = yield ask(workers, "two")
     assert worked.fields["what"] == "two"
-    """)
+    """,
+    )
 
 
 def test_the_process_of_a_client_that_left_may_end_its_work_or_is_killed(tmp_path: Path) -> None:
-    run(tmp_path, """
+    run(
+        tmp_path,
+        """
     workers = pool(waiting=9)
     yield ask(workers, "one")
     before = workers.pids
@@ -236,11 +265,14 @@ def test_the_process_of_a_client_that_left_may_end_its_work_or_is_killed(tmp_pat
         worked = yield ask(workers, "next")
         assert (worked.fields["pid"] in before) == (what == "heed")
     assert workers.killed.value == 1 and workers.died.value == 0
-    """)
+    """,
+    )
 
 
 def test_stopping_ends_processes_at_work_and_idle_ones(tmp_path: Path) -> None:
-    run(tmp_path, """
+    run(
+        tmp_path,
+        """
     workers = pool(processes=2, waiting=9)
     yield DeferredList([ask(workers, "a"), ask(workers, "b")])
     asked = [refused(ask(workers, "hang")), refused(ask(workers, "heed")), refused(ask(workers, "hang"))]
@@ -248,4 +280,5 @@ def test_stopping_ends_processes_at_work_and_idle_ones(tmp_path: Path) -> None:
     found = yield DeferredList([*asked, refused(ask(workers, "late"))])
     assert all(status == 503 and "stopping" in text for _, (status, text) in found), found
     yield stopped
-    """)
+    """,
+    )
