@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from carbonpy.errors import QueryError
 from carbonpy.functions.aggregates import by_name
-from carbonpy.functions.combine import combined, finite
+from carbonpy.functions.combine import combined
 from carbonpy.functions.combine_pairs import pair_on_grid
 from carbonpy.functions.context import Context
 from carbonpy.functions.declare import SERIES_LIST, Kind, Param, function
@@ -59,7 +60,7 @@ def as_percent(context: Context, series: Sequence[Series], total: Any, *nodes: i
         text, totals = f"sumSeries({path_expressions(series)})", by_name("sum")(rows)
     else:
         text, totals = str(total), np.array([float(total)])
-    return [_result(one.name, text, grid, _share(row, totals), context) for one, row in zip(series, rows)]
+    return _results(context, series, text, grid, rows, totals)
 
 
 def _number(total: Any) -> int | float:
@@ -74,8 +75,7 @@ def _number(total: Any) -> int | float:
 def _of_series(context: Context, series: Sequence[Series], totals: Sequence[Series]) -> list[Series]:
     if len(totals) == 1:
         grid, rows = matrix([*series, totals[0]])
-        text = totals[0].name
-        return [_result(one.name, text, grid, _share(row, rows[-1]), context) for one, row in zip(series, rows)]
+        return _results(context, series, totals[0].name, grid, rows[:-1], rows[-1])
     if len(totals) != len(series):
         raise QueryError(
             f"asPercent needs as its total nothing, a number, exactly one series or as many series as the first "
@@ -112,12 +112,18 @@ def _by_nodes(
 
 def _of_one(context: Context, one: Series, total: Series) -> Series:
     grid, values, totals = pair_on_grid(one, total)
-    return _result(one.name, total.name, grid, _share(values, totals), context)
+    return _results(context, [one], total.name, grid, values.reshape(1, -1).copy(), totals)[0]
 
 
-def _share(values: Values, totals: Values) -> Values:
+def _results(
+    context: Context, series: Sequence[Series], text: str, grid: Span, rows: NDArray[np.float64], totals: Values
+) -> list[Series]:
+    """The rows, which are overwritten, as shares of the totals."""
     with np.errstate(all="ignore"):
-        return finite(values / totals * 100)
+        np.divide(rows, totals, out=rows)
+        np.multiply(rows, 100.0, out=rows)
+    rows[np.isinf(rows)] = np.nan
+    return [_result(one.name, text, grid, row, context) for one, row in zip(series, rows)]
 
 
 def _result(name: str, total: str, grid: Span, values: Values, context: Context) -> Series:
