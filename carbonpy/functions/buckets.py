@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carbonpy.functions import aggregates
+from carbonpy.functions.doubles import finite
 from carbonpy.series.series import Series, Values
 
 
@@ -39,7 +40,7 @@ def summarized(one: Series, how: str, interval: int, start: int, end: int) -> Va
         rows = one.values[first[chosen] + np.arange(size)[:, np.newaxis]]
         with np.errstate(all="ignore"):
             result[chosen] = aggregate(rows)
-    return result
+    return finite(result)
 
 
 def spread(one: Series, interval: int, start: int, number: int) -> Values:
@@ -60,7 +61,7 @@ def spread(one: Series, interval: int, start: int, number: int) -> Values:
     with np.errstate(all="ignore"):
         totals: Values = np.bincount(bucket, one.values[places[term]] * seconds, minlength=number).astype(np.float64)
     totals[np.bincount(bucket, minlength=number) == 0] = np.nan
-    return totals
+    return finite(totals)
 
 
 def restarting_sums(values: Values, segment: NDArray[np.intp]) -> Values:

@@ -14,8 +14,8 @@ from carbonpy.errors import QueryError
 from carbonpy.functions.buckets import restarting_sums
 from carbonpy.functions.context import Context
 from carbonpy.functions.declare import SERIES_LIST, Kind, Param, function
+from carbonpy.functions.doubles import finite, rounded
 from carbonpy.functions.gaps import slots_touching
-from carbonpy.functions.rounding import rounded
 from carbonpy.series import attime
 from carbonpy.series.series import Series, Values
 
@@ -42,7 +42,8 @@ def derivative(series: Sequence[Series]) -> list[Series]:
     """
     with np.errstate(all="ignore"):
         return [
-            one.derived(f"derivative({one.name})", one.values - _before(one.values), derivative="1") for one in series
+            one.derived(f"derivative({one.name})", finite(one.values - _before(one.values)), derivative="1")
+            for one in series
         ]
 
 
@@ -58,7 +59,7 @@ def _growth(values: Values, highest: float | None, lowest: float | None) -> Valu
             wrapped: Values | float = highest + 1 + values - before - (lowest or 0)
         else:
             wrapped = values - lowest if lowest is not None else np.nan
-        return np.where(values >= before, values - before, np.where(values < before, wrapped, np.nan))
+        return finite(np.where(values >= before, values - before, np.where(values < before, wrapped, np.nan)))
 
 
 @function("nonNegativeDerivative", SERIES_LIST, _MAX, _MIN, group="Transform")
@@ -104,7 +105,7 @@ def integral(series: Sequence[Series]) -> list[Series]:
             missing = np.isnan(one.values)
             sums = np.add.accumulate(np.where(missing, 0.0, one.values)) + 0.0  # no sum is -0
             sums[missing] = np.nan
-            results.append(one.derived(f"integral({one.name})", sums, integral="1"))
+            results.append(one.derived(f"integral({one.name})", finite(sums), integral="1"))
     return results
 
 
@@ -124,7 +125,7 @@ def integral_by_interval(context: Context, series: Sequence[Series], interval: s
         passed = (one.start - context.start + one.step * np.arange(len(one), dtype=np.int64)) // seconds
         sums = restarting_sums(np.where(np.isnan(one.values), 0.0, one.values), passed)
         name = f"integralByInterval({one.name},'{interval}')"
-        results.append(one.derived(name, sums, integralByInterval=interval))
+        results.append(one.derived(name, finite(sums), integralByInterval=interval))
     return results
 
 
@@ -152,5 +153,5 @@ def integral_with_reset(series: Sequence[Series], resetting: Sequence[Series]) -
         begins = slots_touching(one, [(reset, marked)]) & ~missing
         sums = restarting_sums(np.where(missing | begins, 0.0, one.values), np.cumsum(begins))
         sums[missing] = np.nan
-        results.append(one.derived(f"integralWithReset({one.name},{reset.name})", sums))
+        results.append(one.derived(f"integralWithReset({one.name},{reset.name})", finite(sums)))
     return results

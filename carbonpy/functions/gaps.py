@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from carbonpy.functions import buckets
 from carbonpy.functions.declare import SERIES_LIST, Kind, Param, function
+from carbonpy.functions.doubles import finite
 from carbonpy.series.series import Series, Values
 
 _LIMIT = Param("limit", Kind.INT_OR_INF, default=float("inf"))
@@ -121,7 +122,7 @@ def _interpolated(values: Values, limit: float) -> Values:
     with np.errstate(all="ignore"):
         distance, width = places - before[places], after[places] - before[places]
         result[places] = left + distance * (right - left) / width
-    return result
+    return finite(result)
 
 
 @function("compressPeriodicGaps", SERIES_LIST, group="Transform")

@@ -15,7 +15,7 @@ import numpy as np
 from carbonpy.errors import QueryError
 from carbonpy.functions.context import Context
 from carbonpy.functions.declare import SERIES_LIST, Kind, Param, function
-from carbonpy.functions.rounding import rounded
+from carbonpy.functions.doubles import finite, rounded
 from carbonpy.series.series import Series, Values
 
 
@@ -26,19 +26,13 @@ class _Unsaid(int):
 def _every(series: Sequence[Series], name: str, change: Callable[[Values], Values], tag: str) -> list[Series]:
     """Each series as ``name(series)`` with the tag ``name=tag``."""
     with np.errstate(all="ignore"):
-        return [one.derived(f"{name}({one.name})", change(one.values), **{name: tag}) for one in series]
-
-
-def _without_infinite(result: Values, values: Values) -> Values:
-    """`result` with nothing where finite values have become infinite.  Changes `result`."""
-    result[np.isinf(result) & np.isfinite(values)] = np.nan
-    return result
+        return [one.derived(f"{name}({one.name})", finite(change(one.values)), **{name: tag}) for one in series]
 
 
 def _power(values: Values, exponent: float) -> Values:
-    result = _without_infinite(np.power(values, exponent), values)
+    result = np.power(values, exponent)
     result[np.isnan(values)] = np.nan  # whose power 0 is 1 for numpy
-    return result
+    return finite(result)
 
 
 @function("absolute", SERIES_LIST, group="Transform")
@@ -58,7 +52,8 @@ def add(series: Sequence[Series], constant: float) -> list[Series]:
     """
     with np.errstate(all="ignore"):
         return [
-            one.derived(f"add({one.name},{int(constant)})", one.values + constant, add=str(constant)) for one in series
+            one.derived(f"add({one.name},{int(constant)})", finite(one.values + constant), add=str(constant))
+            for one in series
         ]
 
 
@@ -68,7 +63,7 @@ def exponential(series: Sequence[Series]) -> list[Series]:
 
     Example: exp(servers.*.log_load)
     """
-    return _every(series, "exp", lambda values: _without_infinite(np.exp(values), values), "e")
+    return _every(series, "exp", np.exp, "e")
 
 
 @function("invert", SERIES_LIST, group="Transform")
@@ -115,7 +110,7 @@ def sigmoid(series: Sequence[Series]) -> list[Series]:
 
     Example: sigmoid(servers.*.score)
     """
-    return _every(series, "sigmoid", lambda values: 1 / (1 + _without_infinite(np.exp(-values), values)), "sigmoid")
+    return _every(series, "sigmoid", lambda values: 1 / (1 + finite(np.exp(-values))), "sigmoid")
 
 
 @function("minMax", SERIES_LIST, group="Transform")
@@ -130,7 +125,7 @@ def min_max(series: Sequence[Series]) -> list[Series]:
             lowest, highest = _extremes(one.values)
             spread = highest - lowest
             mapped = (one.values - lowest) / spread if spread != 0 else np.where(np.isnan(one.values), np.nan, 0.0)
-            results.append(one.derived(f"minMax({one.name})", mapped))
+            results.append(one.derived(f"minMax({one.name})", finite(mapped)))
     return results
 
 
@@ -149,7 +144,8 @@ def offset(series: Sequence[Series], factor: float) -> list[Series]:
     """
     with np.errstate(all="ignore"):
         return [
-            one.derived(f"offset({one.name},{factor:g})", one.values + factor, offset=str(factor)) for one in series
+            one.derived(f"offset({one.name},{factor:g})", finite(one.values + factor), offset=str(factor))
+            for one in series
         ]
 
 
@@ -164,7 +160,7 @@ def offset_to_zero(series: Sequence[Series]) -> list[Series]:
         for one in series:
             lowest, _ = _extremes(one.values)
             tag = "None" if math.isnan(lowest) else str(lowest)
-            results.append(one.derived(f"offsetToZero({one.name})", one.values - lowest, offsetToZero=tag))
+            results.append(one.derived(f"offsetToZero({one.name})", finite(one.values - lowest), offsetToZero=tag))
     return results
 
 
@@ -209,7 +205,10 @@ def scale(series: Sequence[Series], factor: float) -> list[Series]:
     Example: scale(servers.*.bytes, 8)
     """
     with np.errstate(all="ignore"):
-        return [one.derived(f"scale({one.name},{factor:g})", one.values * factor, scale=str(factor)) for one in series]
+        return [
+            one.derived(f"scale({one.name},{factor:g})", finite(one.values * factor), scale=str(factor))
+            for one in series
+        ]
 
 
 @function(
@@ -232,7 +231,7 @@ def scale_after_timestamp(context: Context, series: Sequence[Series], factor: fl
             values = one.values.copy()
             values[first:] *= factor
             name = f"scaleAfterTimestamp({one.name},{factor:g},{moment})"
-            results.append(one.derived(name, values, scale=str(factor)))
+            results.append(one.derived(name, finite(values), scale=str(factor)))
     return results
 
 

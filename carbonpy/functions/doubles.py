@@ -1,6 +1,9 @@
-"""Rounding to decimal digits, exactly as Python's ``round`` does it, for whole arrays.
+"""Doubles as a series holds them: rounded to decimal digits, and never infinite.
 
-The law: ``rounded(values, digits)`` is ``[round(value, digits) for value in values]``, half to even seen
+The law of `finite`: what has become infinite is no value, so that no function is asked what infinity minus
+infinity may be, and every format shows the same.
+
+The law of `rounded`: ``rounded(values, digits)`` is ``[round(value, digits) for value in values]``, half to even seen
 from the exact value of the double; nulls stay, and what would be too large to be a double is null.
 ``numpy.round`` scales first and so takes 0.285 for a half, which it is not.
 
@@ -22,10 +25,16 @@ _MOST_DIGITS = 22
 _LARGEST_SCALED = 2.0**51
 
 
+def finite(values: Values) -> Values:
+    """The same values, without the infinite ones.  `values` themselves if there are none."""
+    infinite = np.isinf(values)
+    return np.where(infinite, np.nan, values) if infinite.any() else values
+
+
 def rounded(values: Values, digits: int) -> Values:
     """A new array; `digits` after the point, or before it if negative.  Never raises."""
     if abs(digits) > _MOST_DIGITS:
-        return np.array([_rounded_one(value, digits) for value in values.tolist()])
+        return finite(np.array([_rounded_one(value, digits) for value in values.tolist()], dtype=np.float64))
     power = 10.0 ** abs(digits)
     with np.errstate(all="ignore"):
         scaled = values * power if digits >= 0 else values / power
@@ -37,7 +46,7 @@ def rounded(values: Values, digits: int) -> Values:
         unsure |= size > _LARGEST_SCALED
     for place in np.flatnonzero(unsure).tolist():
         result[place] = _rounded_one(float(values[place]), digits)
-    return result
+    return finite(result)
 
 
 def _rounded_one(value: float, digits: int) -> float:
