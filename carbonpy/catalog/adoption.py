@@ -24,6 +24,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import NamedTuple
 
 from carbonpy.catalog.database import CatalogError
 from carbonpy.catalog.store import Catalog
@@ -182,52 +183,77 @@ def _add_tree(root: str, catalog: Catalog, progress: Progress, clock: Clock, sta
 
 def _metrics_below(root: str, progress: Progress) -> Iterator[str]:
     """The metric of every whisper file below `root`, directory by directory."""
-    waiting: deque[tuple[str, str]] = deque([(root, "")])
-    links: deque[tuple[str, str, os.stat_result]] = deque()
+    waiting: deque[Entry] = deque([Entry("directory", "", root)])
+    links: deque[Entry] = deque()
     followed: set[tuple[int, int]] = set()
     while waiting or links:
         if not waiting:
-            path, prefix, link = links.popleft()
-            if (link.st_dev, link.st_ino) in followed or _leads_up(path):
+            link = links.popleft()
+            place = followable(link.path)
+            if place is None or place in followed:
                 continue
-            followed.add((link.st_dev, link.st_ino))
-            waiting.append((path, prefix))
+            followed.add(place)
+            waiting.append(link)
             continue
         # The last directory found is read first: the list of waiting ones stays short.
-        directory, prefix = waiting.pop()
+        directory = waiting.pop()
         try:
-            entries = os.scandir(directory)
+            for entry in entries(directory.path, directory.name, progress, tidy=True):
+                if entry.kind == "metric":
+                    yield entry.name
+                else:
+                    (links if entry.kind == "link" else waiting).append(entry)
         except FileNotFoundError:
             continue
         except OSError:
             progress.unreadable += 1
-            continue
-        with entries:
-            for entry in entries:
-                node, kind = _stem(entry.name), "file"
-                if is_temporary(entry.name):
-                    _remove_leftover(entry)
-                try:
-                    if node is None:
-                        if not entry.is_dir():
-                            continue
-                        node, kind = entry.name, "link" if entry.is_symlink() else "directory"
-                    elif not entry.is_file():
+
+
+class Entry(NamedTuple):
+    """What a directory holds: a "metric" by its name, or a "directory" or "link" by the dotted path it stands for."""
+
+    kind: str
+    name: str
+    path: str
+
+
+def entries(directory: str, prefix: str, progress: Progress, *, tidy: bool = False) -> Iterator[Entry]:
+    """What the directory, which stands for the dotted path `prefix`, holds for a catalogue; a metric may come twice.
+
+    tidy: remove what killed writers left.  Counts what it skips in `progress`.  Raises OSError when the directory
+    cannot be read.
+    """
+    tagged = _TAGGED_DIRECTORY.match(prefix)
+    with os.scandir(directory) as found:
+        for entry in found:
+            node, kind = _stem(entry.name), "metric"
+            if tidy and is_temporary(entry.name):
+                _remove_leftover(entry)
+            try:
+                if node is None:
+                    if not entry.is_dir():
                         continue
-                    status = entry.stat(follow_symlinks=False) if kind == "link" else None
-                except OSError:
-                    progress.unreadable += 1
+                    node, kind = entry.name, "link" if entry.is_symlink() else "directory"
+                elif not entry.is_file():
                     continue
-                if kind == "file" and _TAGGED_DIRECTORY.match(prefix) and (metric := _readable(node, prefix)):
-                    yield metric
-                elif not node or _UNFIT.search(node):
-                    progress.skipped += 1
-                elif status is not None:
-                    links.append((entry.path, _join(prefix, node), status))
-                elif kind == "directory":
-                    waiting.append((entry.path, _join(prefix, node)))
-                else:
-                    yield _join(prefix, node)
+            except OSError:
+                progress.unreadable += 1
+                continue
+            if kind == "metric" and tagged and (metric := _readable(node, prefix)):
+                yield Entry(kind, metric, entry.path)
+            elif not node or _UNFIT.search(node):
+                progress.skipped += 1
+            else:
+                yield Entry(kind, _join(prefix, node), entry.path)
+
+
+def followable(link: str) -> tuple[int, int] | None:
+    """What tells the symbolic link from others; None if it is gone or leads to a directory above itself."""
+    try:
+        status = os.lstat(link)
+    except OSError:
+        return None
+    return None if _leads_up(link) else (status.st_dev, status.st_ino)
 
 
 def _remove_leftover(entry: os.DirEntry[str]) -> None:
