@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carbonpy.functions import aggregates
-from carbonpy.functions.aggregates import ALIASES
 from carbonpy.series.series import Series, Values
 
-#: Aggregates of nothing that are 0 nevertheless.
+#: Aggregates of no known value that are 0 nevertheless.
 _ZERO_OF_NOTHING = ("count", "avg_zero")
 
 #: Values of a block of series that are worked on at once, which bounds the memory of copies.
@@ -42,8 +41,8 @@ def figures(function: str, series: Sequence[Series]) -> Values:
     """
     aggregate = aggregates.by_name(function)
     plain = function.removesuffix("Series")
-    zero = ALIASES.get(plain, plain) in _ZERO_OF_NOTHING
-    result = np.full(len(series), np.nan)
+    zero = plain in _ZERO_OF_NOTHING
+    result = np.full(len(series), 0.0 if plain == "count" else np.nan)
     with np.errstate(all="ignore"):
         for places, columns in blocks(series):
             found = aggregate(columns)[: len(places)]
