@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carbonpy.errors import QueryError
@@ -71,6 +71,7 @@ matrices = st.tuples(st.integers(1, 40), st.integers(0, 5)).flatmap(
 
 
 @pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=40)
 @given(rows=matrices)
 def test_an_aggregate_is_what_its_name_says(name, rows):
     matrix = matrix_of(rows)
