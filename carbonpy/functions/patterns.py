@@ -8,6 +8,7 @@ is not bounded here: one that runs away ends with the process that works for the
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 
 from carbonpy.errors import QueryError
@@ -25,7 +26,9 @@ def compiled(pattern: str) -> re.Pattern[str]:
             f"the regular expression has {len(pattern)} characters; write one with at most {MOST_CHARACTERS}"
         )
     try:
-        return re.compile(pattern)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as one about [[, which clients are free to write
+            return re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:
         raise QueryError(
             f"{pattern[:80]!r} is no regular expression: {error}; escape characters that mean themselves with \\"

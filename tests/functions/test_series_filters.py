@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import warnings
 
 import pytest
 from hypothesis import given, settings
@@ -222,6 +223,9 @@ def test_patterns_search_in_names():
     assert names(ask("grep(x,'^web[0-9]+')", x=x)) == ["web1.load", "web22.load"]
     assert names(ask("exclude(x,'1|odd')", x=x)) == ["web22.load"]
     assert names(ask("grep(x,'(?i)WEB1')", x=x)) == ["web1.load"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert names(ask("grep(x,'[[1]\\.load')", x=x)) == ["web1.load", "db1.load"]
     for call in ("grep(x,'(')", "exclude(x,'[')", "grep(x,'a{2,1}')", f"grep(x,'{'a' * 3000}')"):
         with pytest.raises(QueryError, match="regular expression"):
             ask(call, x=x)
