@@ -14,6 +14,7 @@ from support.targets import TREE, Store, evaluate
 from carbonpy.errors import QueryError
 from carbonpy.expression.plan import Reading
 from carbonpy.functions import aggregates
+from carbonpy.functions.binding import SERIES_KINDS
 from carbonpy.functions.declare import Kind, Param
 from carbonpy.functions.library import Library
 from carbonpy.series.series import Series
@@ -102,22 +103,47 @@ def written(param: Param) -> st.SearchStrategy[str]:
 
 
 @st.composite
-def calls(draw: st.DrawFn, name: str) -> str:
-    """A call of the function with as many arguments as it may have."""
+def calls(draw: st.DrawFn, name: str, inner: st.SearchStrategy[str] | None = None) -> str:
+    """A call of the function with as many arguments as it may have; inner: what its series come from."""
     found = LIBRARY.find(name)
     assert found is not None
     arguments: list[str] = []
     for param in found.declaration.params:
+        texts = inner if inner is not None and param.kind in SERIES_KINDS else written(param)
         if param.multiple:
-            arguments += draw(st.lists(written(param), min_size=int(param.required), max_size=3))
+            arguments += draw(st.lists(texts, min_size=int(param.required), max_size=3))
         elif param.required or draw(st.booleans()):
-            arguments.append(draw(written(param)))
+            arguments.append(draw(texts))
         else:
             break
     return f"{name}({','.join(arguments)})"
 
 
-def check(series: Series) -> None:
+def calls_in_calls() -> st.SearchStrategy[str]:
+    """Some levels of calls of any functions."""
+    names = st.sampled_from([name for name in LIBRARY if name != "seriesByTag"])
+    return st.recursive(
+        st.sampled_from(SERIES), lambda inner: names.flatmap(lambda name: calls(name, inner)), max_leaves=6
+    )
+
+
+def check(target: str) -> None:
+    store = Remembering(METRICS)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            answer = evaluate(target, library=LIBRARY, store=store)
+    except QueryError as error:
+        assert str(error)
+    else:
+        for series in answer:
+            check_series(series)
+    for given_, tags, values in store.given:
+        assert given_.values.tobytes() == values
+        assert dict(given_.tags) == tags
+
+
+def check_series(series: Series) -> None:
     assert isinstance(series, Series)
     assert isinstance(series.name, str) and isinstance(series.path_expression, str)
     assert all(isinstance(key, str) and isinstance(value, str) for key, value in series.tags.items())
@@ -129,20 +155,13 @@ def check(series: Series) -> None:
 @given(data=st.data())
 @settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_any_call_is_answered_or_refused_and_changes_nothing_it_got(name: str, data: st.DataObject) -> None:
-    target = data.draw(calls(name))
-    store = Remembering(METRICS)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            answer = evaluate(target, library=LIBRARY, store=store)
-    except QueryError as error:
-        assert str(error)
-    else:
-        for series in answer:
-            check(series)
-    for given_, tags, values in store.given:
-        assert given_.values.tobytes() == values
-        assert dict(given_.tags) == tags
+    check(data.draw(calls(name)))
+
+
+@given(calls_in_calls())
+@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_calls_in_calls_are_answered_or_refused_and_change_nothing_they_got(target: str) -> None:
+    check(target)
 
 
 class Remembering(Store):
