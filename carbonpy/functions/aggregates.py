@@ -49,9 +49,22 @@ def _columns_with_gaps(reduced: Row) -> NDArray[np.intp] | None:
     return gaps if len(gaps) else None
 
 
+def _added(matrix: Matrix) -> Row:
+    """The sum of each column, from the first row to the last.
+
+    numpy adds rows one after the other only as long as they lie so in memory and are no single numbers; those
+    that follow each other in memory it adds in pairs.
+    """
+    if matrix.shape[1] == 1 and len(matrix):
+        column: Row = np.add.accumulate(matrix[:, 0])[-1:].copy()
+        return column
+    total: Row = np.add.reduce(np.ascontiguousarray(matrix), axis=0)
+    return total
+
+
 def _total(matrix: Matrix) -> tuple[Row, Row]:
     """(sum of the known values, how many there are) of each column; the sum of none is 0."""
-    total: Row = np.add.reduce(matrix, axis=0)
+    total = _added(matrix)
     counted = np.full(len(total), float(len(matrix)))
     gaps = _columns_with_gaps(total)
     if gaps is not None:
@@ -70,7 +83,7 @@ def _total_with_gaps(matrix: Matrix) -> tuple[Row, Row]:
         terms[0] = total
         terms[1:].fill(0.0)
         np.copyto(terms[1:], block, where=known)
-        total = np.add.reduce(terms, axis=0)
+        total = _added(terms)
         counted += _trues(known)
     return total, counted
 
@@ -163,7 +176,7 @@ def _diff(matrix: Matrix) -> Row:
         signed = np.where(np.isnan(part), 0.0, -part)
         first = (~np.isnan(part)).argmax(axis=0), np.arange(len(gaps))
         signed[first] = part[first]
-        difference[gaps] = np.add.reduce(signed, axis=0)
+        difference[gaps] = _added(signed)
     return difference
 
 

@@ -144,3 +144,19 @@ def test_the_aggregate_of_one_series_is_a_number():
     assert aggregates.of_values("max", np.array([1.0, math.nan, 3.0])) == 3.0
     assert math.isnan(aggregates.of_values("max", np.array([math.nan])))
     assert math.isnan(aggregates.of_values("sum", np.array([])))
+
+
+@pytest.mark.parametrize("width", [1, 2])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("name", ["sum", "average", "diff"])
+@given(column=st.lists(st.one_of(st.none(), st.floats(-1e9, 1e9)), min_size=1, max_size=300), seed=st.integers(0, 9))
+@settings(max_examples=20, deadline=None)
+def test_sums_run_from_the_first_value_to_the_last_whatever_the_shape(name, order, width, column, seed):
+    column = column * 8 if seed else column  # long enough for adding in pairs
+    known = [value for value in column if value is not None]
+    matrix = np.array(matrix_of([[value] * width for value in column]), order=order)
+    total = 0.0
+    for place, value in enumerate(known):
+        total = total - value if name == "diff" and place else total + value
+    expected = None if not known else total / len(known) if name == "average" else total
+    assert plain(aggregates.by_name(name)(matrix)) == [expected] * width
