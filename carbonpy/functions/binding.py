@@ -127,7 +127,7 @@ def unsuitable(param: Param, shown: str) -> QueryError:
 
 def _shown(value: Any) -> str:
     if isinstance(value, list):
-        return "series"
+        return "lists of series" if any(isinstance(one, list) for one in value) else "series"
     return repr(value)[:80]
 
 

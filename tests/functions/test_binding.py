@@ -157,6 +157,11 @@ def test_options_are_the_only_values() -> None:
         bound(Kind.STRING, "avg", options=("max", "min"))
 
 
+def test_lists_of_series_are_called_that() -> None:
+    with pytest.raises(QueryError, match="not lists of series$"):
+        bound(Kind.SERIES_LIST, [ONE])
+
+
 def test_a_function_by_name_has_to_be_an_aggregate_or_known() -> None:
     callback = declared(Param("callback", Kind.AGG_OR_SERIES_FUNC, required=True))
     for name in ("sum", "p99", "scale"):

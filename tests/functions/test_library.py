@@ -62,6 +62,16 @@ def expected(entry: dict[str, Any]) -> list[dict[str, Any]]:
     return [{key: value for key, value in param.items() if value is not None} for param in changed]
 
 
+def test_every_function_of_graphite_web_is_here() -> None:
+    assert sorted(set(GRAPHITE) - set(NAMES)) == []
+
+
+def test_every_declared_difference_is_one() -> None:
+    for (name, parameter), (fields, reason) in DIFFERENT.items():
+        (there,) = (param for param in params(GRAPHITE[name]) if param["name"] == parameter)
+        assert all(there.get(key) != value for key, value in fields.items()) and reason
+
+
 @pytest.mark.parametrize("name", SHARED)
 def test_a_function_is_declared_as_in_graphite_web(name: str) -> None:
     here, there = LIBRARY.description(name), GRAPHITE[name]
