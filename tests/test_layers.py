@@ -56,6 +56,8 @@ THIRD_PARTY = {
     "yaml": {"settings"},
     "twisted": {"net", "web", "daemons"},
     "zope": {"net", "web", "daemons"},
+    "orjson": {"web"},
+    "OpenSSL": {"web"},
 }
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path

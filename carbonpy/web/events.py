@@ -8,52 +8,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from datetime import datetime, timezone, tzinfo
 from html import escape
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from carbonpy.errors import QueryError
+from carbonpy.events.store import EventStore
 from carbonpy.series import attime
 from carbonpy.web.answer import TEXT, Answer, Query, failure_answer, json_answer, wrong_method
 from carbonpy.web.limits import Budget
 from carbonpy.web.page import HEADERS
 from carbonpy.web.render import zone
 
-#: Events on the page for people.
+#: Events on the page for people, the newest first, and the seconds back from now that it shows.
 MOST = 500
+_LISTED = 90 * 86400
 _NUMBER = re.compile(r"[0-9]{1,18}\Z")
 _HTML = "text/html; charset=utf-8"
-
-
-class StoredEvent(Protocol):
-    """An event.  when: seconds since the epoch."""
-
-    @property
-    def id(self) -> int: ...
-    @property
-    def when(self) -> int: ...
-    @property
-    def what(self) -> str: ...
-    @property
-    def data(self) -> str: ...
-    @property
-    def tags(self) -> Sequence[str]: ...
-
-
-class EventStore(Protocol):
-    """Where events are kept.  Safe from any thread."""
-
-    def add(self, what: str, tags: Sequence[str], when: int, data: str) -> int:
-        """Keep an event; its id."""
-
-    def find(
-        self, start: int, end: int, tags: Sequence[str] = (), union: bool = False, limit: int | None = None
-    ) -> Sequence[StoredEvent]:
-        """The events from start to end (both count) that have all the tags (or, with `union`, one of them)."""
-
-    def get(self, number: int) -> StoredEvent | None:
-        """The event with an id."""
 
 
 class Events(NamedTuple):
@@ -76,12 +47,12 @@ class Events(NamedTuple):
 
     def _found(self, query: Query) -> Answer:
         parameters = query.parameters
+        how = "union" if parameters.last("set") == "union" else "intersection"
         try:
             start, end = self._times(query)
+            events = self.store.find(parameters.last("tags").split(), start, end, how)
         except QueryError as error:
             return failure_answer(query, str(error), 400)
-        tags = parameters.last("tags").split()
-        events = self.store.find(start, end, tags, parameters.last("set") == "union")
         documents = [
             {"when": one.when, "what": one.what, "data": one.data, "tags": list(one.tags), "id": one.id}
             for one in events
@@ -99,18 +70,20 @@ class Events(NamedTuple):
     def _add(self, query: Query) -> Answer:
         try:
             what, tags, when, data = _read(query)
+            self.store.add(when, what, tags, data)
         except QueryError as error:
             return failure_answer(query, str(error), 400)
-        self.store.add(what, tags, when, data)
         return Answer([], TEXT)
 
     def _list(self, query: Query) -> Answer:
         start, end = self._times(query)
-        events = self.store.find(start, end, limit=MOST)
+        if not query.parameters.last("from"):
+            start = end - _LISTED
+        events = self.store.find((), start, end)[-MOST:][::-1]
         rows = "".join(
             f"<tr><td>{_moment(one.when)}</td><td><a href='events/{one.id}'>{escape(one.what)}</a></td>"
             f"<td>{escape(' '.join(one.tags))}</td></tr>"
-            for one in events[:MOST]
+            for one in events
         )
         return _page("Events", f"<table><tr><th>When</th><th>What</th><th>Tags</th></tr>{rows}</table>")
 

@@ -298,7 +298,8 @@ class _Reads:
     def requested(self, requests: Sequence[protobuf.FetchRequest], echoes: list[tuple[str, int, int]]) -> list[Series]:
         """The series of requests in protocol 3, which want to know how each is consolidated; adds to `echoes`."""
         readings = [
-            Reading(request.name, max(0, request.start_time), max(0, request.stop_time)) for request in requests
+            Reading(request.name, *sorted((max(0, request.start_time), max(0, request.stop_time))))
+            for request in requests
         ]
         fetched = self._read(list(dict.fromkeys(readings)))
         answer = []

@@ -15,10 +15,11 @@ from datetime import timezone, tzinfo
 
 from carbonpy.clock import Clock
 from carbonpy.errors import CarbonError, QueryError
+from carbonpy.events.store import EventStore
 from carbonpy.functions.library import Library
 from carbonpy.reading.store import Store
 from carbonpy.web.answer import Answer, Query, sentence
-from carbonpy.web.events import Events, EventStore
+from carbonpy.web.events import Events
 from carbonpy.web.find import Metrics
 from carbonpy.web.functions import Functions
 from carbonpy.web.info import Infos
@@ -26,7 +27,7 @@ from carbonpy.web.json_format import fast_numbers
 from carbonpy.web.limits import DEFAULT_LIMITS, Budget, ClientLeft, Limits
 from carbonpy.web.packing import pack
 from carbonpy.web.page import Page
-from carbonpy.web.render import EventMoments, Plan, Renderer, Result
+from carbonpy.web.render import Plan, Renderer, Result
 from carbonpy.web.tags import Tags
 
 Route = Callable[[Query, Budget], Answer]
@@ -44,16 +45,6 @@ def _unreported(what: str, error: BaseException) -> None:
 
 def _no_events(tags: Sequence[str], start: int, end: int) -> Sequence[int]:
     return ()
-
-
-def _moments(events: EventStore) -> EventMoments:
-    """What the function ``events`` asks: "*" among the tags means any event."""
-
-    def moments(tags: Sequence[str], start: int, end: int) -> Sequence[int]:
-        found = events.find(start, end, () if "*" in tags else tags)
-        return [one.when for one in found]
-
-    return moments
 
 
 class Service:
@@ -94,7 +85,7 @@ class Service:
             limits,
             monotonic,
             local=local,
-            events=_no_events if events is None else _moments(events),
+            events=_no_events if events is None else events.moments,
             tz=tz,
             cache_seconds=cache_seconds,
             as_stored=consolidate_as_stored,

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from twisted.web.server import Site
 
 from carbonpy.catalog import Catalog
+from carbonpy.events.store import EventStore
 from carbonpy.reading.local import LocalStore
 from carbonpy.retention import parse_retentions
 from carbonpy.web.dispatch import PoolDispatch
@@ -117,7 +118,8 @@ class Asked:
         limits = options.pop("limits", DEFAULT_LIMITS)
         of_site = ("cors_origins", "users", "cache_bytes", "log_requests")
         site_options = {name: options.pop(name) for name in of_site if name in options}
-        self.service = Service(store or self.store, limits=limits, report=report, **options)
+        self.events = EventStore(f"{directory}/events.sqlite")
+        self.service = Service(store or self.store, self.events, limits=limits, report=report, **options)
         self.site: Site = make_site(
             PoolDispatch(self.service, self.reactor, self.pool),
             lambda: self.health,
