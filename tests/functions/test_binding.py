@@ -142,7 +142,7 @@ def test_a_multiple_parameter_takes_all_that_is_left() -> None:
     nodes = Param("nodes", Kind.NODE_OR_TAG, required=True, multiple=True)
     assert bind(declared(SERIES_LIST, nodes), [ONE, 1, "dc", 2.0], {}) == [ONE, 1, "dc", 2]
     assert bind(declared(SERIES_LIST, nodes), [ONE], {"nodes": 1}) == [ONE, 1]
-    with pytest.raises(QueryError, match="parameter nodes must be .*, not none"):
+    with pytest.raises(QueryError, match=r"parameter nodes must be .*, not none"):
         bind(declared(SERIES_LIST, nodes), [ONE, 1, None], {})
     with pytest.raises(QueryError, match="parameter nodes is missing"):
         bind(declared(SERIES_LIST, nodes), [ONE], {})
@@ -158,7 +158,7 @@ def test_options_are_the_only_values() -> None:
 
 
 def test_lists_of_series_are_called_that() -> None:
-    with pytest.raises(QueryError, match="not lists of series$"):
+    with pytest.raises(QueryError, match=r"not lists of series$"):
         bound(Kind.SERIES_LIST, [ONE])
 
 

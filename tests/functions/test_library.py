@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from carbonpy.expression.grammar import parse
+from carbonpy.expression.plan import readings
 from carbonpy.expression.tree import Call, Expression, Template
 from carbonpy.functions import aggregates
 from carbonpy.functions.declare import SERIES_LIST, SERIES_LISTS, Kind, Param, function
@@ -95,6 +96,7 @@ def test_a_function_says_what_it_does_and_its_example_uses_it(name: str) -> None
     examples = EXAMPLE.findall(text)
     assert len(text.partition("Example:")[0].split()) >= 3, f"{name} says nothing"
     assert examples, f"{name} has no line Example: <target>"
+    readings([parse(example) for example in examples], 0, 86400, LIBRARY)  # refuses what does not fit
     used = {used for example in examples for used in called(parse(example))}
     assert used & {found.declaration.name, *found.declaration.aliases}
     assert used <= set(NAMES)
