@@ -15,10 +15,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from carbonpy.catalog.database import BRANCH, LEAF, json_list, lines
-from carbonpy.catalog.pattern import GLOBSTAR, STAR, Glob, Literals, Part, after
+from carbonpy.catalog.pattern import GLOBSTAR, STAR, Glob, Literals, Part, after, quoted
 
 #: GLOB expressions in one statement; SQLite limits the depth of an expression to 1,000.
 GLOBS_AT_ONCE = 100
+#: With fewer branches a step is quick enough in any case.
+MANY_BRANCHES = 1_000
+#: To look one name up below a branch, or a range of names, costs as much as to match so many rows in order.
+ROWS_PER_LOOKUP, ROWS_PER_RANGE = 4, 10
+#: GLOB expressions for whole paths that are matched at once.
+MAX_SCANS = 4
 
 _BOTH = LEAF | BRANCH
 _LEAVES = "group_concat(CASE WHEN n.kind & 1 THEN n.path END, char(10))"
@@ -83,6 +89,8 @@ def _walk_parts(connection: sqlite3.Connection, parts: Sequence[Part], found: _R
             jump += 1
             index += 1
         last = index == len(parts)
+        if len(frontier) == 1 and _scan_instead(connection, parts, frontier, index - jump, found, wanted):
+            return
         reached: dict[int, list[str]] = {}
         for depth, branches in frontier.items():
             if isinstance(part, Literals) and len(part.names) == 1 and not last:
@@ -103,6 +111,57 @@ def _walk_parts(connection: sqlite3.Connection, parts: Sequence[Part], found: _R
             # A second globstar reaches the same branches from several above them.
             reached = {depth: list(dict.fromkeys(branches)) for depth, branches in reached.items()}
         frontier = reached
+
+
+def _scan_instead(
+    connection: sqlite3.Connection,
+    parts: Sequence[Part],
+    frontier: dict[int, list[str]],
+    done: int,
+    found: _Reached,
+    wanted: int,
+) -> bool:
+    """Where very many branches are reached and not much more lies below them, look at all that does; whether it did.
+
+    At a fixed depth a GLOB over the whole path is exact: its dots take all dots of the path, so no wildcard gets one.
+    """
+    ((depth, branches),) = frontier.items()
+    rest = parts[done:]
+    if len(branches) < MANY_BRANCHES or GLOBSTAR in parts:
+        return False
+    globs = [""]
+    for part in parts:
+        names = _globs(part)
+        globs = [f"{glob}.{name}" if glob else name for glob in globs for name in names]
+        if len(globs) > MAX_SCANS:
+            return False
+    literal = []
+    for part in parts:
+        if not isinstance(part, Literals) or len(part.names) > 1:
+            break
+        literal.append(part.names[0])
+    low = ".".join(literal) + "." if literal else ""
+    high = low[:-1] + "/" if literal else None
+    most = len(branches) * (ROWS_PER_LOOKUP if all(isinstance(part, Literals) for part in rest) else ROWS_PER_RANGE)
+    below = "n.depth = ?1 AND n.path >= ?2 AND " + ("?3 IS NULL" if high is None else "n.path < ?3")
+    if not literal:
+        below += f" {_NOT_TAGGED}"
+    values = (depth + len(rest), low, high)
+    count = f"SELECT count(*) FROM (SELECT 1 FROM nodes AS n WHERE {below} LIMIT ?4)"
+    if connection.execute(count, (*values, most)).fetchone()[0] >= most:
+        return False
+    select, condition = _WANTED[wanted]
+    any_glob = " OR ".join(f"n.path GLOB ?{number}" for number in range(4, 4 + len(globs)))
+    found.take(connection.execute(f"{select} nodes AS n WHERE {below} {condition} AND ({any_glob})", (*values, *globs)))
+    return True
+
+
+def _globs(part: Part) -> list[str]:
+    """The GLOB expressions of the names that `part`, which is no globstar, matches."""
+    if isinstance(part, Literals):
+        return [quoted(name) for name in part.names]
+    ranges = part.ranges if isinstance(part, Glob) else STAR.ranges
+    return [glob for one in ranges for glob in one.globs or (quoted(one.prefix) + "*",)]
 
 
 def _step(

@@ -113,7 +113,7 @@ def _part(variants: Iterable[list[str]]) -> Part | None:
         elif translated:
             literals.append(translated)
     if globs:
-        return Glob(_ranges([*globs, *((name, _quote(name)) for name in literals)]))
+        return Glob(_ranges([*globs, *((name, quoted(name)) for name in literals)]))
     return Literals(tuple(dict.fromkeys(literals))) if literals else None
 
 
@@ -129,7 +129,7 @@ def _ranges(globs: Iterable[tuple[str, str]]) -> tuple[Range, ...]:
         first, last = groups[0][0], groups[-1][0]
         shared = next((index for index, pair in enumerate(zip(first, last)) if pair[0] != pair[1]), len(first))
         groups = [(first[:shared], merged)]
-    return tuple(Range(prefix, () if _quote(prefix) + "*" in group else tuple(group)) for prefix, group in groups)
+    return tuple(Range(prefix, () if quoted(prefix) + "*" in group else tuple(group)) for prefix, group in groups)
 
 
 def _split_outside_braces(tokens: Sequence[str]) -> list[list[str]]:
@@ -206,7 +206,7 @@ def _translate(tokens: Sequence[str]) -> str | tuple[str, str]:
         else:
             character = token[-1]
             literal += character
-            out.append(_quote(character))
+            out.append(quoted(character))
             continue
         if prefix is None:
             prefix = literal
@@ -270,5 +270,6 @@ def _character_class(tokens: Sequence[str]) -> str:
 _AWKWARD = frozenset(map(ord, "]^-"))
 
 
-def _quote(text: str) -> str:
+def quoted(text: str) -> str:
+    """The GLOB expression that matches exactly `text`."""
     return re.sub(r"[*?\[]", r"[\g<0>]", text)

@@ -1,7 +1,7 @@
 """The names in a whisper tree that others write: a catalogue that follows the directories.
 
 The law: a question is answered as `adopt` followed by `Catalog` would, from the tree as it was at most `interval`
-seconds ago (or ten times as long as a look at all directories takes, if that is more).  The tree is only read.
+seconds ago (or four times as long as a look at all directories takes, if that is more).  The tree is only read.
 
 A file that comes or goes changes the modification time of its directory.  So a look is one `stat` for each directory,
 and only those that changed are listed anew; a directory that changed within the last seconds is listed at the next
@@ -32,7 +32,7 @@ from carbonpy.metric import encoded, is_tagged
 #: Seconds between two looks at the directories.
 INTERVAL = 1.0
 #: Of the time, at most one part in this many goes into looking.
-_SHARE = 10
+_SHARE = 4
 #: A directory that changed within so many seconds may change again without its time telling (FAT: 2 seconds).
 _SETTLED_SECONDS = 2.5
 #: Names that are added to the catalogue together.
