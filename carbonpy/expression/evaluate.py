@@ -82,7 +82,8 @@ class Evaluation:
         start, end, now: seconds since the epoch, start exclusive and end inclusive.  xff: the request's xFilesFactor.
         templates: values of the request for template variables, which override those in targets.
         check: raises when the request has used up its time.
-        most_series: of one reading time, and of one function.  most_calls: of functions.
+        most_series: of one reading time, and of one function.  most_calls: of functions that targets call, not
+        counting those that functions call with series.
         """
         self._library = library
         self._fetch = fetch
@@ -171,6 +172,9 @@ class Evaluation:
         if tree.name == BY_TAG:
             return self._read_series(by_tag(tree, variables), context)
         function = find(tree.name, self._library)
+        self._calls_left -= 1
+        if self._calls_left < 0:
+            raise QueryError("the targets call functions too often; nest fewer that read their series again")
         with naming(tree.name):
             positional, named = arguments(tree, function, variables)
         values = [self._filled(value, context, variables) for value in positional]
@@ -190,9 +194,6 @@ class Evaluation:
         frame: _Frame,
     ) -> list[Any]:
         self._check()
-        self._calls_left -= 1
-        if self._calls_left < 0:
-            raise QueryError("the targets call functions too often; nest fewer that read their series again")
         if len(self._frames) >= _MOST_NESTED:
             raise QueryError("calls stand in calls too deeply; nest fewer of them")
         self._frames.append(frame)

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from carbonpy.errors import QueryError
-from carbonpy.expression.grammar import parse
+from carbonpy.expression.grammar import MOST_CHARACTERS, parse
 from carbonpy.expression.tree import Call, Expression, Literal, Path, Template
 from carbonpy.functions.binding import LATER, SERIES_KINDS, bind, parameter, parameter_named, unsuitable
 from carbonpy.functions.declare import Kind, Param
@@ -122,6 +122,8 @@ def substituted(path: Path, variables: Variables) -> Path:
     """`path` with each ``$name`` replaced by its value; of names that begin alike the longest counts."""
     if "$" not in path.typed or not variables:
         return path
+    if path.typed.count("$") * max(len(str(value)) for value in variables.values()) > MOST_CHARACTERS:
+        raise Failure(f"the values of template variables make the path {path.typed[:80]} too long; write shorter ones")
     names = "|".join(re.escape(name) for name in sorted(variables, key=len, reverse=True) if name)
     pattern = re.compile(rf"\$({names})" if names else r"(?!)")
     text, typed = (

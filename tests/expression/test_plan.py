@@ -95,6 +95,12 @@ def test_values_of_the_request_override_those_of_the_target() -> None:
     assert paths("template(a.$x.$y,x='1',y=2)", "b.$x", request={"x": "9"}) == ["a.9.2", "b.$x"]
 
 
+def test_odd_names_and_long_values_of_variables_do_no_harm() -> None:
+    assert paths("template(a.$x.$,x=1)", request={"": "9", "(": "8", "[": "7"}) == ["a.1.$"]
+    with pytest.raises(QueryError, match="too long"):
+        plan("template(a.$x$x)", request={"x": "a" * 60_000})
+
+
 def test_templates_in_templates_keep_the_outer_values() -> None:
     assert paths("template(sum(template(a.$x.$y,x=2)),x=1,y=3)") == ["a.2.3"]
 
