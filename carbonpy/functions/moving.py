@@ -2,8 +2,8 @@
 
 The law: a window ends with the value of its own slot and includes it.  Its length is a number of points
 or an interval, of which as many whole steps count as fit into it; a window of no point gives nulls.
-Values before the time asked for are read, so that the first window is as full as the last one (`stdev`
-alone begins with what it gets).  `exponentialMovingAverage` shows each average one slot late and so has
+Values before the time asked for are read, and nothing is shown before a whole window has passed
+since the beginning of what is stored (`stdev` alone begins with what it gets).  `exponentialMovingAverage` shows each average one slot late and so has
 one value more than its input, as it always had in graphite-web.
 """
 
@@ -197,7 +197,7 @@ def _moved(
     results = []
     for one in _read(context, series, size):
         points = previews.length(size) // one.step if isinstance(size, str) else size
-        first = previews.shown(one, series)
+        first = min(max(previews.shown(one, series), points), len(one))
         shown = previews.cut(one, first, values(one, points, first))
         results.append(shown.derived(f"{name}({one.name},{written})", **{name: str(size)}))
     return results

@@ -1,10 +1,8 @@
 """Series read again from earlier on, for what is calculated from values before the time that is asked for.
 
-The law: what is calculated at a slot is shown at that slot, and shown from where the input begins, so that
-a result lies on the grid of its input whatever the length of the preview.  (graphite-web moves a series by
-the length of the preview instead; the two differ where that is no multiple of the step, where the store
-has less history than the preview asks for, and where inputs have different steps.)  What there is no
-history for counts as null.
+The law: what is calculated at a slot is shown at that slot, and never before the input begins, so that a
+result lies on the grid of its input whatever the length of the preview.  (graphite-web moves a series by
+the length of the preview instead, which is the same only where that is a multiple of every step.)
 """
 
 from __future__ import annotations
