@@ -24,6 +24,10 @@ from carbonpy.settings.unsupported import SATISFIED, UNSATISFIED, UNSUPPORTED
 
 #: What can be configured: ``carbonpy cache`` and ``carbonpy web``.
 PROGRAMS = ("cache", "web")
+#: Settings of [cache] that may also stand in [web], where they are for carbonpy web.
+PLACES = frozenset(
+    ("STORAGE_DIR", "CONF_DIR", "LOCAL_DATA_DIR", "CATALOG_FILE", "LOG_DIR", "PID_DIR", "USER", "TAG_HASH_FILENAMES")
+)
 #: Names that the command line may give besides settings: places that carbon has options for.
 OPTIONS = ("LOGDIR", "PIDFILE", "WHITELIST", "BLACKLIST")
 
@@ -183,11 +187,12 @@ def load(
     if "/" in instance or "\0" in instance or instance in (".", ".."):
         raise ConfigError(f"instance {instance!r} cannot be part of a file's name; use letters and digits")
     source, surrounding = open_source(path, os.environ if environ is None else environ)
-    reading = _Reading(instance)
-    for block in source.blocks:
-        if block.instance in (None, instance):
-            for entry in block.entries:
-                reading.entry(block.section, entry, reading.common if block.instance is None else reading.own)
+    reading = _Reading(instance, program)
+    mine = [block for block in source.blocks if block.instance in (None, instance)]
+    # Places under [web] are those of [cache] for carbonpy web, so they come last there and win.
+    for block in sorted(mine, key=lambda block: block.section == "web"):
+        for entry in block.entries:
+            reading.entry(block.section, entry, reading.common if block.instance is None else reading.own)
     options = reading.command_line(overrides or {})
     if reading.problems:
         raise ConfigError("\n".join(reading.problems))
@@ -197,8 +202,9 @@ def load(
 class _Reading:
     """Values as they are read: for every instance, for this one, and the problems."""
 
-    def __init__(self, instance: str) -> None:
+    def __init__(self, instance: str, program: str) -> None:
         self.instance = instance
+        self.program = program
         self.common: dict[tuple[str, str], object] = {}
         self.own: dict[tuple[str, str], object] = {}
         self.origins: dict[tuple[str, str], str] = {}
@@ -208,6 +214,8 @@ class _Reading:
 
     def entry(self, section: str, entry: Entry, into: dict[tuple[str, str], object]) -> None:
         """Take in one entry of a file."""
+        if section == "web" and self.program == "web" and entry.name in PLACES:
+            section = "cache"
         setting = BY_NAME.get((section, entry.name))
         if setting is None:
             advice = _advice(section, entry.name, str(entry.raw))
@@ -252,6 +260,8 @@ def _advice(section: str, name: str, value: str) -> str | None:
         return None if value.strip().lower() in SATISFIED[name] else UNSATISFIED[name]
     if name in UNSUPPORTED:
         return f"not supported: {UNSUPPORTED[name]}"
+    if section == "web" and name in PLACES:
+        return "only carbonpy web uses it here; carbonpy cache takes that of [cache]"
     for other in SECTIONS:
         if (other, name) in BY_NAME:
             return f"not a setting of [{section}], so it is not used; move it to [{other}]"

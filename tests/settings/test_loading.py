@@ -317,3 +317,13 @@ def test_what_describes_settings_gives_the_same_settings_when_loaded(tmp_path: P
     assert (again.cache, again.web, again.files.schemas) == (first.cache, first.web, first.files.schemas)
     assert again.warnings == []
     assert "# command line" in first.describe()
+
+
+def test_places_may_stand_in_the_web_section_for_carbonpy_web(tmp_path: Path) -> None:
+    path = written(tmp_path, "[web]\nLOCAL_DATA_DIR = /srv/front\n[cache]\nLOCAL_DATA_DIR = /srv/back\n")
+    assert load(path, program="web").cache.local_data_dir == "/srv/front"
+    assert load(path).cache.local_data_dir == "/srv/back"
+    assert any("only carbonpy web uses it" in warning for warning in load(path).warnings)
+    yaml = written(tmp_path, "web: {storage_dir: /srv/front}\n", "front.yaml")
+    assert load(yaml, program="web").cache.local_data_dir == "/srv/front/whisper"
+    assert load(yaml, program="web").warnings == []
