@@ -36,6 +36,17 @@ class Run(NamedTuple):
         end = int(self.ids.searchsorted(np.uint32(identity), "right"))
         return self.timestamps[start:end], self.values[start:end]
 
+    def of_many(self, identities: np.ndarray) -> Columns:
+        """The points of metrics whose ids, sorted, are `identities`."""
+        starts, ends = self.ids.searchsorted(identities, "left"), self.ids.searchsorted(identities, "right")
+        counts = ends - starts
+        if not counts.any():
+            return EMPTY
+        # Position by position: each metric's start, and how far the point is behind it.
+        behind = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        at = np.repeat(starts, counts) + behind
+        return self.ids[at], self.timestamps[at], self.values[at]
+
     def only(self, identities: np.ndarray) -> Run:
         """The part of this run whose ids are among `identities`."""
         return self.where(np.isin(self.ids, identities))
@@ -43,3 +54,15 @@ class Run(NamedTuple):
     def where(self, mask: np.ndarray) -> Run:
         """The points at which `mask` (bool) is true."""
         return self._replace(ids=self.ids[mask], timestamps=self.timestamps[mask], values=self.values[mask])
+
+
+def among(columns: Columns, wanted: np.ndarray) -> Columns:
+    """The points whose ids are among `wanted`, which is sorted and not empty."""
+    ids, timestamps, values = columns
+    mask = wanted[np.minimum(wanted.searchsorted(ids), len(wanted) - 1)] == ids
+    return ids[mask], timestamps[mask], values[mask]
+
+
+def partition(runs: list[Run]) -> tuple[list[Run], list[Run]]:
+    """(waiting runs, the others), each in their order: the points of the former are older."""
+    return [run for run in runs if run.waiting], [run for run in runs if not run.waiting]

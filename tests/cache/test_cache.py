@@ -197,6 +197,11 @@ class CacheAgainstADict(RuleBasedStateMachine):
         found = {(self.names.number(identity), time): value for (identity, time), value in peeked(self.cache).items()}
         # A point that was sent again while its first value was on loan is readable with the newer value.
         assert found == self.model
+        everyone = range(FIRST, FIRST + METRICS)
+        for identity, (timestamps, values) in self.cache.peek_many([*everyone, FIRST]).items():
+            alone = self.cache.peek(identity)
+            assert (timestamps.tolist(), values.tolist()) == (alone[0].tolist(), alone[1].tolist())
+            assert (timestamps.dtype, values.dtype) == (np.uint32, np.float64)
 
     @invariant()
     def the_points_are_counted(self) -> None:
