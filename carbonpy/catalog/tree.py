@@ -86,6 +86,11 @@ class TreeNames(TagAnswers):
         #: What the last look met.  Read from any thread.
         self.progress = Progress()
 
+    @property
+    def path(self) -> str:
+        """The file of the names, which other processes may read after a `refresh`."""
+        return self._catalog.path
+
     # ---- questions
 
     def find(self, pattern: str, leaves_only: bool = False) -> list[Node]:

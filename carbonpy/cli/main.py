@@ -30,15 +30,17 @@ class Command(NamedTuple):
 
 COMMANDS = (
     Command("cache", "carbonpy.cli.cache", "run the daemon: receive metrics, store them, answer queries"),
+    Command("web", "carbonpy.cli.web", "answer queries alone: over whisper files, caches and other servers"),
     Command("check-config", "carbonpy.cli.check_config", "read a configuration and its rules files, say what is wrong"),
     Command("send", "carbonpy.cli.send", "send metrics from standard input, or this machine's own figures"),
     Command("catalog", "carbonpy.cli.catalog", "list, search and reconcile the index of known metrics"),
+    Command("password", "carbonpy.cli.password", "make a line for the file of users who may ask over HTTP"),
     Command("version", "carbonpy.cli.version", "print the version of carbonpy, Python and the libraries in use"),
 )
 
 _HELP = """\
 carbonpy receives metrics from Graphite senders, keeps them in whisper files and answers
-queries: a replacement for carbon-cache that runs as one command.
+queries: a replacement for carbon-cache and graphite-web's render that runs as one command.
 
 First steps:
   carbonpy cache                                   run the daemon in this terminal, with its defaults
@@ -52,6 +54,7 @@ Examples:
   carbonpy cache --config /etc/carbon/carbon.conf  take over from carbon-cache with its own carbon.conf
   carbonpy cache start --daemon --instance b       run instance b in the background
   carbonpy cache status                            say whether it runs, and where every datapoint went
+  carbonpy web --config /etc/carbonpy/front.yaml   answer queries for the servers that the file names
   carbonpy check-config /etc/carbonpy/carbonpy.yaml
   carbonpy send --host graphite.example.org --host-metrics --interval 10
 

@@ -44,7 +44,7 @@ class Starter:
         self._say(f"error {error}")
 
 
-def detach(wait_until_ready: Callable[[int], int]) -> Starter:
+def detach(wait_until_ready: Callable[[int], int], command: str = "carbonpy cache") -> Starter:
     """Go on in a process of its own session without a terminal; the `Starter` to report to.
 
     The calling process ends here: with 1 and the daemon's sentence on standard error when it failed,
@@ -63,7 +63,7 @@ def detach(wait_until_ready: Callable[[int], int]) -> Starter:
         if kind == "pid":
             code = wait_until_ready(int(text))
         else:
-            print(f"carbonpy cache: {text or 'the daemon ended before it stood'}", file=sys.stderr)
+            print(f"{command}: {text or 'the daemon ended before it stood'}", file=sys.stderr)
             code = 1
         sys.stdout.flush()
         sys.stderr.flush()

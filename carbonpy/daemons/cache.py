@@ -174,7 +174,7 @@ class CacheDaemon:
             reactor,
             settings,
             self.store,
-            lambda: Sources.of(settings, *self._rules.texts()),
+            lambda: Sources.of(settings, cache.catalog_file, *self._rules.texts()),
             self.hot,
             health=self.figures.health,
             metrics_text=self.figures.metrics_text,

@@ -57,6 +57,10 @@ class Hot:
         found = self._cache.peek_many(list(dict.fromkeys(known.values())))
         return {metric: found.get(identity, _NO_POINTS) for metric, identity in known.items()}
 
+    def troubles(self) -> list[str]:
+        """None: it is all here."""
+        return []
+
     @property
     def pending(self) -> int:
         """How many names are not in the catalogue yet."""

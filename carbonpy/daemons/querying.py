@@ -16,7 +16,11 @@ from carbonpy.catalog.live import LiveCatalog
 from carbonpy.catalog.store import Catalog
 from carbonpy.daemons.worker_talk import Points
 from carbonpy.daemons.writer import book_of
-from carbonpy.reading.local import LocalStore
+from carbonpy.events.store import EventStore
+from carbonpy.net.hot_points import NO_POINTS, CacheHost, CarbonLinkPoints
+from carbonpy.net.remote_store import RemoteStore, Server
+from carbonpy.reading.local import LocalStore, Names
+from carbonpy.reading.store import Check, Fetched, Reading, Store, no_check
 from carbonpy.settings import Settings
 from carbonpy.web.limits import Limits
 from carbonpy.web.service import Report, Service
@@ -30,7 +34,7 @@ RuleText = Sequence[str] | None
 class Sources:
     """Where names and values come from, and how much may be asked.  Immutable.
 
-    catalog_file: "" to find metrics in the tree of files itself.  asks_parent: the cache of a daemon is asked.
+    catalog_file: the names.  asks_parent: what is not in files yet is in the cache of the daemon.
     """
 
     data_dir: str
@@ -39,36 +43,58 @@ class Sources:
     asks_parent: bool
     schemas: RuleText
     aggregations: RuleText
+    events_file: str
     time_zone: str
+    carbonlink_hosts: Sequence[str]
+    carbonlink_timeout: float
+    carbonlink_hashing: str
+    carbonlink_replication: int
+    cluster_servers: Sequence[str]
+    find_timeout: float
+    fetch_timeout: float
+    retry_delay: float
     max_points: float
     max_series: float
     max_body: int
     max_seconds: float
     max_memory: float
+    consolidate_as_stored: bool
+    find_by_time: bool
 
     @classmethod
-    def of(cls, settings: Settings, schemas: RuleText, aggregations: RuleText) -> Sources:
-        """What the settings of a daemon say."""
+    def of(cls, settings: Settings, catalog_file: str, schemas: RuleText, aggregations: RuleText) -> Sources:
+        """What the settings of a daemon say.  Only ``carbonpy web`` asks others."""
         cache, web = settings.cache, settings.web
         is_cache = settings.program == "cache"
         return cls(
-            data_dir=cache.local_data_dir,
-            catalog_file=cache.catalog_file if is_cache else "",
+            data_dir=cache.local_data_dir.rstrip("/") or "/",
+            catalog_file=catalog_file,
             hash_filenames=cache.tag_hash_filenames,
             asks_parent=is_cache,
             schemas=schemas,
             aggregations=aggregations,
+            events_file=web.events_file,
             time_zone=web.time_zone,
+            carbonlink_hosts=() if is_cache else web.carbonlink_hosts,
+            carbonlink_timeout=web.carbonlink_timeout,
+            carbonlink_hashing=web.carbonlink_hashing_type,
+            carbonlink_replication=web.carbonlink_replication,
+            cluster_servers=() if is_cache else web.cluster_servers,
+            find_timeout=web.find_timeout,
+            fetch_timeout=web.fetch_timeout,
+            retry_delay=web.remote_retry_delay,
             max_points=web.http_max_points,
             max_series=web.http_max_series,
             max_body=web.http_max_body,
             max_seconds=web.http_max_seconds,
             max_memory=web.http_max_memory,
+            consolidate_as_stored=web.default_consolidation == "storage",
+            find_by_time=web.find_by_last_write,
         )
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> Sources:
-        """What `asdict` made of it."""
+        """What `fields` made of it."""
         return cls(**fields)
 
     def fields(self) -> dict[str, Any]:
@@ -82,34 +108,56 @@ class Sources:
             points=self.max_points,
             body_bytes=self.max_body,
             seconds=self.max_seconds,
+            memory=self.max_memory,
         )
 
 
 class HotPoints(Protocol):
-    """What is in a cache and not in files yet."""
+    """What is in caches and not in files yet.  Safe from any thread."""
 
     def peek(self, metric: str) -> Points:
         """(timestamps ascending, values) of one metric."""
 
     def peek_many(self, metrics: Sequence[str]) -> Mapping[str, Points]:
-        """The same of many."""
+        """The same of many; those that have none may be left out."""
 
     def known(self, metric: str) -> bool:
         """Whether there is a metric of that name."""
 
-    def flush(self) -> None:
-        """See that the catalogue has the names of all metrics."""
+    def troubles(self) -> list[str]:
+        """Sentences about caches that could not be asked."""
 
 
-class _Catalog(LiveCatalog):
-    """The catalogue of the daemon, which is asked to write down what it has noted."""
+class NoCache:
+    """Everything is in files."""
+
+    def peek(self, metric: str) -> Points:
+        """Nothing."""
+        return NO_POINTS
+
+    def peek_many(self, metrics: Sequence[str]) -> Mapping[str, Points]:
+        """Nothing."""
+        return {}
+
+    def known(self, metric: str) -> bool:
+        """Only files tell."""
+        return False
+
+    def troubles(self) -> list[str]:
+        """None."""
+        return []
+
+
+class SharedCatalog(LiveCatalog):
+    """The catalogue of the daemon, which is asked before each question to write down what it knows."""
 
     def __init__(self, path: str, flush: Callable[[], None]) -> None:
         super().__init__(Catalog(path))
-        self._flush = flush
+        self._ask = flush
 
     def flush(self) -> None:
-        self._flush()
+        """Wait until all names are there."""
+        self._ask()
 
 
 class Rulebook:
@@ -124,20 +172,67 @@ class Rulebook:
         self.book = book_of({"schemas": schemas, "aggregations": aggregations})
 
 
-def make_store(sources: Sources, rules: Rulebook, hot: HotPoints) -> LocalStore:
-    """Where names and values come from."""
-    return LocalStore(
-        _Catalog(sources.catalog_file, hot.flush),
-        hot.peek,
-        sources.data_dir,
-        known=hot.known,
-        schema_for=lambda metric: rules.book.rule(metric),
-        hash_only=sources.hash_filenames,
-        peek_many=hot.peek_many,
+class FilesAndCaches(LocalStore):
+    """The files of this machine, and caches that may be elsewhere: what could not be asked is said."""
+
+    def __init__(self, names: Names, hot: HotPoints, data_dir: str, rules: Rulebook, hash_filenames: bool) -> None:
+        super().__init__(
+            names,
+            hot.peek,
+            data_dir,
+            known=hot.known,
+            schema_for=lambda metric: rules.book.rule(metric),
+            hash_only=hash_filenames,
+            peek_many=hot.peek_many,
+        )
+        self._hot = hot
+
+    def fetch_readings(self, readings: Sequence[Reading], now: int, check: Check = no_check) -> Fetched:
+        """See `Store.fetch_readings`."""
+        fetched = super().fetch_readings(readings, now, check)
+        fetched.partial += self._hot.troubles()
+        return fetched
+
+
+def other_caches(sources: Sources) -> HotPoints:
+    """The caches at CARBONLINK_HOSTS."""
+    if not sources.carbonlink_hosts:
+        return NoCache()
+    return CarbonLinkPoints(
+        [CacheHost.parse(host) for host in sources.carbonlink_hosts],
+        timeout=sources.carbonlink_timeout,
+        retry_delay=sources.retry_delay,
+        hashing=sources.carbonlink_hashing,
+        replication=sources.carbonlink_replication,
     )
 
 
-def make_service(sources: Sources, store: Any, report: Report) -> Service:
-    """What answers queries about `store`."""
-    zone = sources.time_zone
-    return Service(store, limits=sources.limits(), tz=timezone.utc if zone == "UTC" else ZoneInfo(zone), report=report)
+def other_servers(sources: Sources) -> list[RemoteStore]:
+    """The servers in CLUSTER_SERVERS."""
+    return [
+        RemoteStore(
+            Server.parse(url),
+            find_timeout=sources.find_timeout,
+            fetch_timeout=sources.fetch_timeout,
+            retry_delay=sources.retry_delay,
+        )
+        for url in sources.cluster_servers
+    ]
+
+
+def make_service(sources: Sources, local: Store, report: Report, *, here: bool = True) -> Service:
+    """What answers queries about `local` and the servers in CLUSTER_SERVERS.
+
+    here: whether little queries may be answered without a change of threads.
+    """
+    limits = sources.limits()
+    return Service(
+        local,
+        EventStore(sources.events_file),
+        local=local,
+        limits=limits if here else limits._replace(direct_targets=0),
+        tz=timezone.utc if sources.time_zone == "UTC" else ZoneInfo(sources.time_zone),
+        consolidate_as_stored=sources.consolidate_as_stored,
+        find_by_time=sources.find_by_time,
+        report=report,
+    )

@@ -6,10 +6,9 @@ The law: nothing that may take long is done in the reactor's thread; what the da
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
@@ -26,13 +25,12 @@ from carbonpy.writing.parcel import Blob, Parcel, pack
 _SHORT = 1_000
 #: Metrics whose points are looked up in the reactor's thread; more are in another one.
 _FEW = 32
-_NO_POINTS: Points = (np.empty(0, np.uint32), np.empty(0, np.float64))
 
 
 class Parent(Protocol):
     """What the processes may ask their daemon for.  Safe from any thread."""
 
-    def peek_many(self, metrics: Sequence[str]) -> dict[str, Points]:
+    def peek_many(self, metrics: Sequence[str]) -> Mapping[str, Points]:
         """The cached points of metrics that are known; of one that has none, empty columns."""
 
     def flush(self) -> None:
@@ -40,7 +38,7 @@ class Parent(Protocol):
 
     @property
     def pending(self) -> int:
-        """How many names are noted."""
+        """How many names are noted; 0 if there is nothing to bring there."""
 
 
 class WorkerDispatch:
@@ -87,12 +85,11 @@ class WorkerDispatch:
 
 
 def make_workers(
-    reactor: Any, processes: int, sources: Callable[[], Sources], parent: Parent | None, waiting: int = 200
+    reactor: Any, processes: int, sources: Callable[[], Sources], parent: Parent, waiting: int = 200
 ) -> WebWorkers:
     """The processes of a daemon.  sources: asked whenever a process starts."""
 
     def serve(parcel: Parcel) -> Sequence[Blob] | Deferred[Sequence[Blob]]:
-        assert parent is not None, "only the cache daemon has something to tell"
         if parcel.kind == "peek":
             metrics = unpack_peek(parcel)
             return _points(parent, metrics) if len(metrics) <= _FEW else deferToThread(_points, parent, metrics)

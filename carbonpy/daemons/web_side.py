@@ -16,8 +16,10 @@ from carbonpy.daemons.querying import Sources, make_service
 from carbonpy.daemons.web_dispatch import Parent, WorkerDispatch, make_workers
 from carbonpy.net.web_workers import WebWorkers
 from carbonpy.settings import Settings
+from carbonpy.web.access import Users
 from carbonpy.web.dispatch import Dispatch, PoolDispatch
 from carbonpy.web.site import make_site, report
+from carbonpy.web.tls import tls_options
 from carbonpy.writing.parcel import pack
 
 
@@ -26,7 +28,7 @@ class WebSide:
 
     store: what this process itself can answer from.  sources: for processes that start.  parent: what they may
     ask this one for.  here: whether little queries are answered in the reactor's thread, which `store` must not
-    hold up then.
+    hold up then.  Raises ConfigError for files that cannot be used.
     """
 
     def __init__(
@@ -35,7 +37,7 @@ class WebSide:
         settings: Settings,
         store: Any,
         sources: Callable[[], Sources],
-        parent: Parent | None,
+        parent: Parent,
         *,
         health: Callable[[], Mapping[str, Any]],
         metrics_text: Callable[[], str],
@@ -46,7 +48,7 @@ class WebSide:
         self._web = settings.web
         self._sources = sources
         first = sources()
-        service = make_service(first, store, report)
+        service = make_service(first, store, report, here=here)
         limits = first.limits()
         self.workers: WebWorkers | None = None
         dispatch: Dispatch
@@ -55,8 +57,24 @@ class WebSide:
             dispatch = WorkerDispatch(service if here else None, self.workers, limits.direct_targets)
         else:
             dispatch = PoolDispatch(service, reactor, reactor.getThreadPool())
-        self.site = make_site(dispatch, health, metrics_text, time.time, reactor=reactor, ready=ready, limits=limits)
-        self._port: Any = None
+        web = settings.web
+        self.site = make_site(
+            dispatch,
+            health,
+            metrics_text,
+            time.time,
+            reactor=reactor,
+            pool=reactor.getThreadPool(),
+            ready=ready,
+            limits=limits,
+            cors_origins=web.http_cors_origins,
+            users=Users.load(web.http_auth_file) if web.http_auth_file else None,
+            cache_bytes=web.render_cache_size,
+            log_requests=web.log_requests,
+        )
+        self._tls = None
+        if web.http_tls_certificate:
+            self._tls = tls_options(web.http_tls_certificate, web.http_tls_key)
 
     @property
     def pids(self) -> list[int]:
@@ -69,6 +87,7 @@ class WebSide:
         return {
             "processes": self._web.web_processes,
             "pids": self.pids,
+            "busy": 0 if workers is None else workers.busy,
             "waiting": 0 if workers is None else workers.waiting,
             "killed": 0 if workers is None else workers.killed.value,
             "died": 0 if workers is None else workers.died.value,
@@ -78,8 +97,10 @@ class WebSide:
     def listen(self) -> Any:
         """Open the port and return it.  Raises CannotListenError."""
         web = self._web
-        self._port = self._reactor.listenTCP(web.http_port, self.site, backlog=1024, interface=web.http_interface)
-        return self._port
+        where = {"backlog": 1024, "interface": web.http_interface}
+        if self._tls is not None:
+            return self._reactor.listenSSL(web.http_port, self.site, self._tls, **where)
+        return self._reactor.listenTCP(web.http_port, self.site, **where)
 
     def rules_changed(self) -> None:
         """Tell the processes of other rules for new files."""

@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from carbonpy.daemons.memory import give_back
-from carbonpy.daemons.querying import Rulebook, Sources, make_service, make_store
+from carbonpy.daemons.querying import FilesAndCaches, Rulebook, SharedCatalog, Sources, make_service, other_caches
 from carbonpy.daemons.worker_talk import Points, pack_answer, pack_peek, unpack_points, unpack_query
 from carbonpy.errors import CarbonError
 from carbonpy.net.children import OUT_OF_MEMORY
@@ -142,6 +142,10 @@ class ParentCache:
         """Whether the daemon has a name for the metric."""
         return self._ask([metric])[0] is not None
 
+    def troubles(self) -> list[str]:
+        """None: a daemon that does not answer has ended."""
+        return []
+
     def flush(self) -> None:
         """See that the catalogue has all names that were there when the query began."""
         if not self._named:
@@ -199,7 +203,14 @@ def serve(input_fd: int, output_fd: int) -> None:
     sources = Sources.from_fields(setup.fields["sources"])
     cache = ParentCache(line)
     rules = Rulebook(sources.schemas, sources.aggregations)
-    service = make_service(sources, make_store(sources, rules, cache), report)
+    store = FilesAndCaches(
+        SharedCatalog(sources.catalog_file, cache.flush),
+        cache if sources.asks_parent else other_caches(sources),
+        sources.data_dir,
+        rules,
+        sources.hash_filenames,
+    )
+    service = make_service(sources, store, report)
     _bound_memory(sources.max_memory)
     seconds = sources.max_seconds
     while True:

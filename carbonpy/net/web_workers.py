@@ -103,6 +103,11 @@ class WebWorkers:
         """How many queries wait for a process."""
         return len(self._queue)
 
+    @property
+    def busy(self) -> int:
+        """How many queries are worked on."""
+        return len(self._workers) - len(self._idle)
+
     def ask(self, pieces: Sequence[Blob]) -> Deferred[Worked]:
         """Have a process work on the parcel that `pieces` make; cancel the Deferred when nobody wants it any more.
 

@@ -281,11 +281,10 @@ def test_a_dead_server_is_named_and_left_alone_for_a_while() -> None:
     remote = RemoteStore(server, find_timeout=5, fetch_timeout=5, retry_delay=60, clock=lambda: now[0])
     with pytest.raises(StoreFailed, match=rf"^http://127.0.0.1:{port}: .*refused"):
         remote.find("*")
-    with socket.create_server(("127.0.0.1", port)):
-        with pytest.raises(StoreFailed, match="not asked again yet"):
-            remote.fetch_readings(READINGS, NOW)
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(StoreFailed, match="not asked again yet"):
+        remote.fetch_readings(READINGS, NOW)
     now[0] = 61
-    with pytest.raises(StoreFailed, match="refused$"):
+    with pytest.raises(StoreFailed, match=r"refused$"):
         remote.find("*")
 
 
@@ -296,7 +295,7 @@ def test_a_server_that_is_too_slow_is_not_waited_for(serve: Any) -> None:
         release.wait(20)
         return 200, "application/json", b"[]"
 
-    with pytest.raises(StoreFailed, match="in time|within"):
+    with pytest.raises(StoreFailed, match=r"in time|within"):
         serve(answer).store(find_timeout=0.05).find("*")
     release.set()
 

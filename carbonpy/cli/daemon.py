@@ -1,0 +1,224 @@
+"""Start, stop and look at a daemon, whichever it is.
+
+The law: what can be wrong is found before the daemon starts (configuration: exit code 2; already
+running, unwritable places: exit code 1) and said in one line.  ``start`` stays in the foreground and logs
+to standard error unless it is told otherwise; ``stop`` returns when the process is gone; ``status`` says
+what the daemon says of itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import ssl
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from carbonpy.cli.pidfile import PidFile, is_alive
+from carbonpy.cli.process import Starter, become, detach, make_directories
+from carbonpy.errors import CarbonError
+
+if TYPE_CHECKING:
+    from carbonpy.settings import Settings
+
+#: Seconds that `start --daemon` waits for the listeners; a long journal may take longer, which is no error.
+READY_TIMEOUT = 15.0
+
+
+class Program(NamedTuple):
+    """A daemon: its name, what runs it until it is told to stop, what of its /health is shown by ``status``.
+
+    places: names of settings of directories that are made when a USER is set.
+    """
+
+    name: str
+    run: Callable[[Settings, str | None, str, dict[str, Any]], int]
+    shown: str
+    places: Sequence[str]
+
+
+def add_options(options: argparse.ArgumentParser, name: str) -> None:
+    """The options that all daemons have: carbon's, with the foreground as the default."""
+    options.add_argument("action", nargs="?", default="start", choices=("start", "stop", "status"))
+    options.add_argument("--config", metavar="FILE", help="carbonpy.yaml or carbon.conf; rules files lie beside it")
+    options.add_argument("--instance", metavar="X", default="a", help="name of this instance (default: a)")
+    where = options.add_mutually_exclusive_group()
+    where.add_argument("--daemon", action="store_true", help="leave the terminal; log to files in LOG_DIR")
+    where.add_argument("--nodaemon", action="store_true", help="stay in the foreground (the default)")
+    options.add_argument("--debug", action="store_true", help="log more")
+    options.add_argument(
+        "--pidfile", metavar="F", help=f"default: carbon-{name}-<instance>.pid in PID_DIR; '' for none"
+    )
+    options.add_argument("--logdir", metavar="D", help="log to files in this directory")
+    options.add_argument("--logfile", metavar="F", help="log to this one file")
+    options.add_argument("--umask", metavar="U", type=_octal, default=0o022, help="octal, default 022")
+    options.add_argument(
+        "--timeout", metavar="S", type=float, default=60.0, help="stop: seconds to wait until it is gone (default: 60)"
+    )
+
+
+def _octal(text: str) -> int:
+    return int(text, 8)
+
+
+def overrides_of(given: Mapping[str, str | None]) -> dict[str, Any]:
+    """What the command line sets, by the names that `carbonpy.settings.load` knows."""
+    return {name: os.path.abspath(os.path.expanduser(value)) for name, value in given.items() if value}
+
+
+def act(program: Program, options: argparse.Namespace, overrides: dict[str, Any]) -> int:
+    """Do what the command line says; the exit code."""
+    from carbonpy import settings as table
+
+    settings = table.load(options.config, instance=options.instance, program=program.name, overrides=overrides)
+    return _Daemon(program, options, settings, overrides).act()
+
+
+class _Daemon:
+    """One instance of a program, as the command line sees it."""
+
+    def __init__(
+        self, program: Program, options: argparse.Namespace, settings: Settings, overrides: dict[str, Any]
+    ) -> None:
+        self._program = program
+        self._options = options
+        self._settings = settings
+        self._overrides = overrides
+        self._pidfile = PidFile("" if options.pidfile == "" else settings.pidfile)
+
+    def act(self) -> int:
+        actions = {"start": self._start, "stop": self._stop, "status": self._status}
+        return actions[self._options.action]()
+
+    def _warn(self, text: str) -> None:
+        print(f"carbonpy {self._program.name}: warning: {text}", file=sys.stderr, flush=True)
+
+    def _start(self) -> int:
+        options, pidfile = self._options, self._pidfile
+        for warning in self._settings.warnings:
+            self._warn(warning)
+        if getattr(options, "syslog", False):
+            self._warn("--syslog is ignored; log to files, or let the service supervisor keep standard error")
+        os.umask(options.umask)
+        running = pidfile.running()
+        if running is not None:
+            raise CarbonError(f"instance {options.instance} already runs as process {running} ({pidfile.path})")
+        starter: Starter | None = None
+        if options.daemon:
+            starter = detach(self._wait_until_ready, f"carbonpy {self._program.name}")
+        try:
+            return self._run(starter)
+        except CarbonError as error:
+            if starter is not None:
+                starter.failed(error)
+            raise
+
+    def _run(self, starter: Starter | None) -> int:
+        """Be the daemon: pidfile, user, log, and then the work until it is told to stop."""
+        from carbonpy.net.logs import TextLog, start_logging
+
+        options, cache = self._options, self._settings.cache
+        if cache.user:
+            make_directories(cache.user, [getattr(cache, name.lower()) for name in self._program.places])
+            make_directories(cache.user, [os.path.dirname(cache.catalog_file)])
+        self._pidfile.write()
+        try:
+            warning = become(cache.user) if cache.user else None
+            if warning:
+                self._warn(warning)
+            to_files = (options.daemon or options.logdir) and not options.logfile
+            log = TextLog(
+                directory=cache.log_dir if to_files else None,
+                path=options.logfile,
+                daily=cache.enable_logrotation,
+                debug=options.debug,
+            )
+            start_logging(log, capture_output=options.daemon)
+            if starter is not None:
+                starter.succeeded()
+            try:
+                return self._program.run(self._settings, options.config, options.instance, self._overrides)
+            except OSError as error:  # a directory that cannot be made, a file that cannot be read
+                raise CarbonError(f"{error.filename or 'cannot start'}: {error.strerror or error}") from error
+            finally:
+                log.close()
+        finally:
+            self._pidfile.remove()
+
+    def _wait_until_ready(self, pid: int) -> int:
+        """What the command does while the daemon opens its ports; its exit code."""
+        name, instance = self._program.name, self._options.instance
+        log = self._options.logfile or os.path.join(self._settings.cache.log_dir, "console.log")
+        deadline = time.monotonic() + READY_TIMEOUT
+        while self._settings.web.http_port and time.monotonic() < deadline:
+            if not is_alive(pid):
+                print(f"carbonpy {name}: the daemon ended while it started; {log} says why", file=sys.stderr)
+                return 1
+            try:
+                if _get(self._settings, "/ready")[0] == 200:
+                    print(f"instance {instance} runs as process {pid}; it logs to {log}")
+                    return 0
+            except OSError:
+                pass
+            time.sleep(0.05)
+        print(f"instance {instance} runs as process {pid} and still starts; it logs to {log}")
+        return 0
+
+    def _stop(self) -> int:
+        stopped = self._pidfile.stop(self._options.timeout)
+        if stopped is None:
+            print(f"instance {self._options.instance} is not running")
+        else:
+            print(f"instance {self._options.instance}, process {stopped}, is stopped")
+        return 0
+
+    def _status(self) -> int:
+        settings = self._settings
+        pid = self._pidfile.running()
+        if pid is None:
+            print(f"instance {self._options.instance} is not running (no live process in {self._pidfile.path})")
+            return 1
+        print(f"instance {self._options.instance} runs as process {pid}")
+        if not settings.web.http_port:
+            return 0
+        try:
+            _, body = _get(settings, "/health")
+            shown = json.loads(body)[self._program.shown]
+        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+            print(
+                f"its HTTP port {settings.web.http_interface}:{settings.web.http_port} "
+                f"gives no {self._program.shown}: {error}"
+            )
+            return 0
+        for name, figure in shown.items():
+            if isinstance(figure, dict):
+                for reason, count in figure.items():
+                    print(f"  {name} ({reason}): {count}")
+            else:
+                print(f"  {name.replace('_', ' ')}: {figure}")
+        return 0
+
+
+def _get(settings: Settings, path: str) -> tuple[int, bytes]:
+    """(status, body) of a GET to the daemon's own HTTP port.  Raises OSError or HTTPException."""
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(
+        settings.web.http_interface, settings.web.http_interface
+    )
+    connection: http.client.HTTPConnection
+    if settings.web.http_tls_certificate:
+        # It is our own port on this machine, whatever name the certificate is for.
+        connection = http.client.HTTPSConnection(
+            host, settings.web.http_port, timeout=3, context=ssl._create_unverified_context()
+        )
+    else:
+        connection = http.client.HTTPConnection(host, settings.web.http_port, timeout=3)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
