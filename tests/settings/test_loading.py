@@ -103,7 +103,7 @@ def test_an_unknown_key_is_one_warning_with_its_line_and_a_guess(tmp_path: Path)
         f"{path}:3 [cache] MAX_CACHESIZE: unknown, so it is not used; did you mean MAX_CACHE_SIZE?",
         f"{path}:4 [cache] FOO: unknown, so it is not used; remove it or check its spelling",
         f"{path}:5 [cache] HTTP_PORT: not a setting of [cache], so it is not used; move it to [web]",
-        f"{path}:7 [web] USER: not a setting of [web], so it is not used; move it to [cache]",
+        f"{path}:7 [web] USER: only carbonpy web uses it here; carbonpy cache takes that of [cache]",
     ]
 
 

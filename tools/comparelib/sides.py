@@ -168,6 +168,13 @@ class Carbonpy:
         """What it wrote to its log."""
         return self._log.read_text()
 
-    def ask(self, questions: Sequence[Question]) -> list[Answered]:
-        """The answers, in order."""
+    def ask(self, questions: Sequence[Question], tagged: Sequence[str]) -> list[Answered]:
+        """The answers, in order.  tagged: tagged metrics, whose hashed files do not tell their names."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.request("POST", "/tags/tagMultiSeries", urlencode([("path", metric) for metric in tagged]),
+                           {"Content-Type": "application/x-www-form-urlencoded"})
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise SystemExit(f"tags were answered {answer.status}: {answer.read()[:300]!r}")
+        connection.close()
         return [self._get(f"{question.path}?{urlencode(question.parameters, doseq=True)}") for question in questions]
