@@ -2,9 +2,9 @@
 
 The law: a window ends with the value of its own slot and includes it.  Its length is a number of points
 or an interval, of which as many whole steps count as fit into it; a window of no point gives nulls.
-Values before the time asked for are read, and nothing is shown before a whole window has passed
-since the beginning of what is stored (`stdev` alone begins with what it gets).  `exponentialMovingAverage` shows each average one slot late and so has
-one value more than its input, as it always had in graphite-web.
+Values before the time asked for are read, and nothing is shown before a whole window has passed since
+the beginning of what is stored (`stdev` alone begins with what it gets).  `exponentialMovingAverage`
+shows each average one slot late and so has one value more than its input, as in graphite-web.
 """
 
 from __future__ import annotations
