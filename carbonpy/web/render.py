@@ -64,6 +64,8 @@ _PLAIN = re.compile(r"[A-Za-z_][\w.:/%#@+-]*\Z", re.ASCII)
 
 #: (tags, start, end) -> the moments of events with all these tags.
 EventMoments = Callable[[Sequence[str], int, int], Sequence[int]]
+#: Seconds that a client may be told to keep an answer: a year, as HTTP has it.
+_LONGEST_KEPT = 31_536_000
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,7 @@ class Renderer:
             no_nulls="noNullPoints" in parameters,
             max_points=int(wanted[:18]) if wanted.isascii() and wanted.isdigit() else 0,
             xff=parameters.number("xFilesFactor", 0.0),
-            cache_seconds=0 if "noCache" in parameters else max(0, cache_seconds),
+            cache_seconds=0 if "noCache" in parameters else min(max(0, cache_seconds), _LONGEST_KEPT),
             templates={name.group(1): parameters.last(name.string) for name in found if name},
             local=bool(parameters.integer("local")),
             wall=query.now,
@@ -265,9 +267,9 @@ class Renderer:
         if form == "msgpack":
             return formats.msgpack_chunks(answer)
         if form == "dygraph":
-            return json_format.dygraph_chunks(answer)
+            return json_format.dygraph_chunks(answer, numbers=self._numbers)
         if form == "rickshaw":
-            return json_format.rickshaw_chunks(answer, pretty=plan.pretty)
+            return json_format.rickshaw_chunks(answer, pretty=plan.pretty, numbers=self._numbers)
         if form == "protobuf":
             return formats.protobuf2_chunks(answer)
         if form == "carbonapi_v3_pb":

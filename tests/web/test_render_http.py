@@ -216,6 +216,7 @@ def test_headers_say_how_long_an_answer_may_be_kept(asked):
     kept = asked.get("/render", target="a.b").headers
     assert (kept["cache-control"], kept["expires"]) == ("max-age=60", "Tue, 14 Nov 2023 22:15:00 GMT")
     assert asked.get("/render", target="a.b", cacheTimeout="5").headers["cache-control"] == "max-age=5"
+    assert asked.get("/render", target="a.b", cacheTimeout="9" * 18).headers["cache-control"] == "max-age=31536000"
     for parameters in ({"noCache": ""}, {"cacheTimeout": "0"}):
         headers = asked.get("/render", target="a.b", **parameters).headers
         assert headers["cache-control"] == "max-age=0, no-cache, no-store, must-revalidate, private"
