@@ -88,12 +88,16 @@ def plain(series: Series) -> dict[str, Any]:
     values: list[float | None] = series.values.tolist()
     for position in np.flatnonzero(np.isnan(series.values)).tolist():
         values[position] = None
+    return {**_about(series), "values": values}
+
+
+def _about(series: Series) -> dict[str, Any]:
     return {
         "name": series.name,
         "start": series.start,
         "end": series.end,
         "step": series.step,
-        "values": values,
+        "values": None,
         "pathExpression": series.path_expression,
         "valuesPerPoint": 1,
         "consolidationFunc": series.consolidation,
@@ -110,7 +114,7 @@ def msgpack_chunks(answer: Sequence[Series]) -> Iterator[bytes]:
     """The same list in msgpack."""
     yield msgpack.array_head(len(answer))
     for series in answer:
-        yield msgpack.pack(plain(series))
+        yield msgpack.pack({**_about(series), "values": series.values})
 
 
 def protobuf2_chunks(answer: Iterable[Series]) -> Iterator[bytes]:

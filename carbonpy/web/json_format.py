@@ -3,8 +3,8 @@
 The law: what comes out is JSON, byte for byte as Python's json module writes it, in chunks of one
 series.  A value that is not finite is ``null``.
 
-Nearly all of the work is turning float64 to text.  One template per grid holds the timestamps and
-everything around the values, so that ``template % values`` makes a series in one go.  Where `orjson` is
+Nearly all of the work is turning float64 to text.  One template per grid holds the timestamps and all
+that stands around the values, so that ``template % values`` makes a series in one go.  Where `orjson` is
 installed (the extra ``carbonpy[fast]``) it writes the values, several times faster and with the same
 numbers, a few of them in another notation (``1e16`` for ``1e+16``).
 """
@@ -74,24 +74,44 @@ def _indented(series: Series, points: list[Any]) -> str:
     return "\n  " + json.dumps(document, indent=2).replace("\n", "\n  ")
 
 
-class _Templates:
-    """The text around the values of a grid, made once for all series that share it."""
+class _Null:
+    """What is written for a value that JSON cannot say."""
 
-    def __init__(self, numbers: Numbers | None) -> None:
+    def __repr__(self) -> str:
+        return "null"
+
+
+_NULL = _Null()
+
+
+def _written(values: Values, numbers: Numbers | None) -> Sequence[Any]:
+    """What ``%b`` (with `numbers`) or ``%r`` makes the texts of."""
+    if numbers is not None:
+        return numbers(values)
+    written: list[Any] = values.tolist()
+    for position in np.flatnonzero(~np.isfinite(values)).tolist():
+        written[position] = _NULL
+    return written
+
+
+class _Templates:
+    """The text around the values of a grid, made once for all series that share it.
+
+    before, after: what stands around the value of a point, ``@`` for its timestamp.
+    """
+
+    def __init__(self, numbers: Numbers | None, before: str = "[", after: str = ", @]") -> None:
         self._numbers = numbers
+        self._before = before
+        self._after = after
         self._made: dict[Sequence[int], Any] = {}
 
     def filled(self, values: Values, times: Sequence[int]) -> bytes:
-        """``[[value, timestamp], ...]``."""
+        """``[point, point ...]``."""
         if not len(values):
             return b"[]"
-        if self._numbers is not None:
-            written: bytes = self._template(times) % tuple(self._numbers(values))
-            return written
-        text: str = self._template(times) % tuple(values.tolist())
-        if not np.isfinite(values).all():
-            text = text.replace("[nan,", "[null,").replace("[inf,", "[null,").replace("[-inf,", "[null,")
-        return text.encode()
+        filled: Any = self._template(times) % tuple(_written(values, self._numbers))
+        return filled if self._numbers is not None else filled.encode()
 
     def _template(self, times: Sequence[int]) -> Any:
         key = times if isinstance(times, range) else tuple(times)
@@ -99,41 +119,33 @@ class _Templates:
         if made is None:
             if len(self._made) >= _MOST_GRIDS:
                 self._made.clear()
-            made = "[[%r, " + "], [%r, ".join(map(str, times)) + "]]"
+            point = self._before + ("%r" if self._numbers is None else "%b") + self._after
+            before, _, after = point.partition("@")
+            made = "[" + ", ".join([f"{before}{time}{after}" for time in times]) + "]"
             if self._numbers is not None:
-                made = made.replace("%r", "%b").encode()
+                made = made.encode()
             self._made[key] = made
         return made
 
 
-def _points(series: Series) -> list[float | None]:
-    """The values, None for what is not finite."""
-    values: list[float | None] = series.values.tolist()
-    for position in np.flatnonzero(~np.isfinite(series.values)).tolist():
-        values[position] = None
-    return values
-
-
-def rickshaw_chunks(answer: Iterable[Series], *, pretty: bool = False) -> Iterator[bytes]:
+def rickshaw_chunks(
+    answer: Iterable[Series], *, pretty: bool = False, numbers: Numbers | None = None
+) -> Iterator[bytes]:
     """``[{"target": ..., "datapoints": [{"x": timestamp, "y": value}, ...]}, ...]``."""
-    documents = (
-        {
-            "target": series.name,
-            "datapoints": [{"x": time, "y": value} for time, value in zip(series.timestamps(), _points(series))],
-        }
-        for series in answer
-    )
-    if pretty:
-        yield json.dumps(list(documents), indent=2).encode()
-        return
     separator = "["
-    for document in documents:
-        yield (separator + json.dumps(document)).encode()
-        separator = ", "
-    yield b"[]" if separator == "[" else b"]"
+    templates = _Templates(numbers, '{"x": @, "y": ', "}")
+    for series in answer:
+        points = templates.filled(series.values, series.timestamps())
+        if pretty:
+            document = {"target": series.name, "datapoints": json.loads(points)}
+            yield (separator + "\n  " + json.dumps(document, indent=2).replace("\n", "\n  ")).encode()
+        else:
+            yield f'{separator}{{"target": {json.dumps(series.name)}, "datapoints": '.encode() + points + b"}"
+        separator = "," if pretty else ", "
+    yield b"[]" if separator == "[" else b"\n]" if pretty else b"]"
 
 
-def dygraph_chunks(answer: Sequence[Series]) -> Iterator[bytes]:
+def dygraph_chunks(answer: Sequence[Series], *, numbers: Numbers | None = None) -> Iterator[bytes]:
     """``{"labels" : ["Time", name ...], "data" : [[milliseconds, value ...], ...]}``; ``{}`` without series.
 
     The grid is that of the first series; of the others each moment gets the value of the slot it falls in.
@@ -143,11 +155,19 @@ def dygraph_chunks(answer: Sequence[Series]) -> Iterator[bytes]:
         return
     times = answer[0].timestamps()
     moments = np.arange(times.start, times.stop, times.step)
-    columns = [_points(series.with_values(_at(series, moments)) if series.span != answer[0].span else series)
-               for series in answer]  # fmt: skip
+    columns = [
+        _written(series.values if series.span == answer[0].span else _at(series, moments), numbers) for series in answer
+    ]
     yield f'{{"labels" : {json.dumps(["Time", *(series.name for series in answer)])}, "data" : ['.encode()
-    rows = [json.dumps([time * 1000, *row]) for time, row in zip(times, zip(*columns))]
-    yield ", ".join(rows).encode()
+    separator = ""
+    value = ", %r" if numbers is None else ", %b"
+    template: Any = "[%d" + value * len(columns) + "]"
+    if numbers is not None:
+        template = template.encode()
+    for time, row in zip(times, zip(*columns)):
+        line = template % (time * 1000, *row)
+        yield separator.encode() + (line if numbers is not None else line.encode())
+        separator = ", "
     yield b"]}"
 
 

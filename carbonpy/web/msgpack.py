@@ -1,12 +1,16 @@
 """msgpack, as much as answers need of it: nil, booleans, integers, floats, text, lists and dicts.
 
-The law: every value is written in the shortest form the format has for it, floats always as float64.
+The law: every value is written in the shortest form the format has for it, floats always as float64;
+an array of float64 is a list in which NaN is nil.
 """
 
 from __future__ import annotations
 
 import struct
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 def array_head(count: int) -> bytes:
@@ -15,15 +19,32 @@ def array_head(count: int) -> bytes:
 
 
 def pack(value: Any) -> bytes:
-    """`value` as msgpack.  Raises TypeError for anything but plain objects."""
+    """`value` as msgpack.  Raises TypeError for anything but plain objects and float64 arrays."""
     pieces: list[bytes] = []
     _pack(value, pieces)
     return b"".join(pieces)
 
 
+def _floats(values: NDArray[np.float64]) -> bytes:
+    """A list of floats, nil for NaN."""
+    rows = np.empty((len(values), 9), dtype=np.uint8)
+    rows[:, 0] = 0xCB
+    rows[:, 1:] = values.astype(">f8").view(np.uint8).reshape(-1, 8)
+    missing = np.isnan(values)
+    head = array_head(len(values))
+    if not missing.any():
+        return head + rows.tobytes()
+    rows[missing, 0] = 0xC0
+    kept = np.ones(rows.shape, dtype=bool)
+    kept[missing, 1:] = False
+    return head + rows[kept].tobytes()
+
+
 def _pack(value: Any, pieces: list[bytes]) -> None:
     if value is None:
         pieces.append(b"\xc0")
+    elif isinstance(value, np.ndarray):
+        pieces.append(_floats(value))
     elif isinstance(value, float):
         pieces.append(b"\xcb" + struct.pack(">d", value))
     elif isinstance(value, bool):

@@ -16,7 +16,8 @@ from carbonpy.web.answer import Answer
 PARTIAL = "X-Carbonpy-Partial"
 
 _GZIP_FROM = 200
-_GZIP_LEVEL = 2
+#: Digits do not become much shorter at higher levels, only slower.
+_GZIP_LEVEL = 1
 
 
 def pack(answer: Answer, accept_encoding: str) -> Answer:

@@ -76,16 +76,24 @@ def test_a_number_has_a_value_every_digit_of_which_is_kept():
         assert [repr(v) for v, _ in written["datapoints"]] == list(map(repr, awkward.tolist()))
 
 
-@given(answers, st.booleans())
-def test_rickshaw_gives_every_point_a_name(answer, pretty):
-    assert strict(json_format.rickshaw_chunks(answer, pretty=pretty)) == [
+writers = st.sampled_from([None, json_format.fast_numbers()])
+
+
+@given(answers, writers)
+def test_rickshaw_gives_every_point_a_name(answer, numbers):
+    expected = [
         {"target": d["target"], "datapoints": [{"x": t, "y": v} for v, t in d["datapoints"]]} for d in document(answer)
     ]
+    assert strict(json_format.rickshaw_chunks(answer, numbers=numbers)) == expected
+    plain = b"".join(json_format.rickshaw_chunks(answer)).decode()
+    assert plain == json.dumps(expected)
+    pretty = b"".join(json_format.rickshaw_chunks(answer, pretty=True, numbers=numbers)).decode()
+    assert pretty == json.dumps(expected, indent=2)
 
 
-@given(answers)
-def test_dygraph_shows_all_series_on_the_grid_of_the_first(answer):
-    written = strict(json_format.dygraph_chunks(answer))
+@given(answers, writers)
+def test_dygraph_shows_all_series_on_the_grid_of_the_first(answer, numbers):
+    written = strict(json_format.dygraph_chunks(answer, numbers=numbers))
     if not answer:
         assert written == {}
         return
