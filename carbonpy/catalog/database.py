@@ -84,6 +84,8 @@ class Database:
         self._generation = 0
         self._closed = False
         self._identity: tuple[int, int] | None = _NO_FILE
+        #: Only looks whether others have changed the file.
+        self._watch: sqlite3.Connection | None = None
         self._writer = self._open_or_replace()
 
     def read(self, work: Work[T]) -> T:
@@ -115,6 +117,18 @@ class Database:
         except sqlite3.DatabaseError as error:
             self._judge(error)
         return self._look_once(work)
+
+    def version(self) -> tuple[int, int]:
+        """Something that is never the same again after the file was changed, by anybody."""
+        try:
+            with self._lock:
+                self._be_current()
+                if self._watch is None:
+                    self._watch = _connect(self.path)
+                return self._generation, _pragma(self._watch, "data_version")
+        except sqlite3.DatabaseError:
+            # Whoever reads will meet the trouble; nothing that is known is of this version.
+            return -1, time.monotonic_ns()
 
     def close(self) -> None:
         """Close every connection; those in use close when their reader is done.  Idempotent."""
@@ -185,12 +199,14 @@ class Database:
             self._writer = self._open_or_replace()
 
     def _close_all(self) -> None:
-        for connection in (self._writer, *self._idle):
+        for connection in (self._writer, self._watch, *self._idle):
             try:
-                connection.close()
+                if connection is not None:
+                    connection.close()
             except sqlite3.DatabaseError:
                 pass  # closing tries to checkpoint, which a damaged file refuses
         self._idle.clear()
+        self._watch = None
         self._generation += 1  # those in use close when they come back
         self._identity = _NO_FILE
 

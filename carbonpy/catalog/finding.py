@@ -23,6 +23,8 @@ GLOBS_AT_ONCE = 100
 MANY_BRANCHES = 1_000
 #: To look one name up below a branch, or a range of names, costs as much as to match so many rows in order.
 ROWS_PER_LOOKUP, ROWS_PER_RANGE = 4, 10
+#: Branches up to which they are counted.
+MOST_COUNTED = 50_000
 #: GLOB expressions for whole paths that are matched at once.
 MAX_SCANS = 4
 
@@ -127,33 +129,51 @@ def _scan_instead(
     """
     ((depth, branches),) = frontier.items()
     rest = parts[done:]
-    if len(branches) < MANY_BRANCHES or GLOBSTAR in parts:
+    if GLOBSTAR in parts:
         return False
-    globs = [""]
-    for part in parts:
-        names = _globs(part)
-        globs = [f"{glob}.{name}" if glob else name for glob in globs for name in names]
-        if len(globs) > MAX_SCANS:
-            return False
-    literal = []
-    for part in parts:
-        if not isinstance(part, Literals) or len(part.names) > 1:
-            break
-        literal.append(part.names[0])
+    literal = _literals(parts)
     low = ".".join(literal) + "." if literal else ""
     high = low[:-1] + "/" if literal else None
-    most = len(branches) * (ROWS_PER_LOOKUP if all(isinstance(part, Literals) for part in rest) else ROWS_PER_RANGE)
     below = "n.depth = ?1 AND n.path >= ?2 AND " + ("?3 IS NULL" if high is None else "n.path < ?3")
     if not literal:
         below += f" {_NOT_TAGGED}"
-    values = (depth + len(rest), low, high)
     count = f"SELECT count(*) FROM (SELECT 1 FROM nodes AS n WHERE {below} LIMIT ?4)"
+    tail = _literals(rest[::-1])[::-1]
+    stars = len(rest) - len(tail)
+    reached = len(branches)
+    if tail and stars and depth == len(literal) and all(part == STAR for part in rest[:stars]):
+        # A run of stars reaches all branches of a depth; they are counted, which costs less than to fetch them.
+        rest = rest[stars:]
+        depth += stars
+        reached = connection.execute(count, (depth, low, high, MOST_COUNTED)).fetchone()[0]
+        globs = ["*." + ".".join(map(quoted, tail))]
+    else:
+        globs = [""]
+        for part in parts if reached >= MANY_BRANCHES else ():
+            names = _globs(part)
+            globs = [f"{glob}.{name}" if glob else name for glob in globs for name in names]
+            if len(globs) > MAX_SCANS:
+                return False
+    if reached < MANY_BRANCHES:
+        return False
+    most = reached * (ROWS_PER_LOOKUP if len(tail) >= len(rest) else ROWS_PER_RANGE)
+    values = (depth + len(rest), low, high)
     if connection.execute(count, (*values, most)).fetchone()[0] >= most:
         return False
     select, condition = _WANTED[wanted]
     any_glob = " OR ".join(f"n.path GLOB ?{number}" for number in range(4, 4 + len(globs)))
     found.take(connection.execute(f"{select} nodes AS n WHERE {below} {condition} AND ({any_glob})", (*values, *globs)))
     return True
+
+
+def _literals(parts: Sequence[Part]) -> list[str]:
+    """The names of the parts up to the first that is not a single literal name."""
+    names: list[str] = []
+    for part in parts:
+        if not isinstance(part, Literals) or len(part.names) > 1:
+            break
+        names.append(part.names[0])
+    return names
 
 
 def _globs(part: Part) -> list[str]:

@@ -23,6 +23,7 @@ from itertools import islice
 from carbonpy.catalog.database import BRANCH, LEAF, CatalogError, Database, json_list, lines
 from carbonpy.catalog.finding import Node, deepest, walk
 from carbonpy.catalog.pattern import compile_pattern
+from carbonpy.catalog.remembered import Remembered
 from carbonpy.catalog.tagging import TagAnswers, TagIndex
 from carbonpy.errors import MetricError
 from carbonpy.metric import canonical, encoded, tags_of
@@ -103,6 +104,7 @@ class Catalog(TagAnswers):
     def __init__(self, path: str) -> None:
         self._database = Database(path)
         self._tag_index = TagIndex(self._database, self)
+        self._remembered: Remembered[Node] = Remembered()
 
     @property
     def path(self) -> str:
@@ -184,10 +186,14 @@ class Catalog(TagAnswers):
             return []
         if ";" in pattern:
             return [Node(name, True) for name in self._canonical(pattern)]
-        compiled = compile_pattern(pattern)
-        if not compiled:
-            return []
-        return self._database.read(lambda connection: walk(connection, compiled, leaves_only))
+        question = pattern, leaves_only
+        version = self._database.version()
+        nodes = self._remembered.get(question, version)
+        if nodes is None:
+            compiled = compile_pattern(pattern)
+            nodes = self._database.read(lambda connection: walk(connection, compiled, leaves_only)) if compiled else []
+            self._remembered.put(question, version, nodes)
+        return nodes
 
     def expand(self, pattern: str, leaves_only: bool = False) -> list[str]:
         """The distinct paths that `pattern` matches, sorted."""

@@ -68,16 +68,16 @@ class Unpacked:
         return self._path
 
 
-def unpack(path: str) -> Unpacked:
+def unpack(path: str, most: int = MAX_UNPACKED) -> Unpacked:
     """The whisper file packed in the gzip file at `path`.
 
-    Raises OSError, or CorruptWhisperFile for what is no gzip file, ends too soon or is larger than MAX_UNPACKED.
+    Raises OSError, or CorruptWhisperFile for what is no gzip file, ends too soon or is larger than `most` bytes.
     """
     with gzip_errors(path), gzip.open(path, "rb") as file:
         head = file.read(HEADER_READ)
         size = parse_header(head, path).file_size
-        if size > MAX_UNPACKED:
-            raise CorruptWhisperFile(f"Unpacked, the file has {size} bytes; at most {MAX_UNPACKED} are read", path)
+        if size > most:
+            raise CorruptWhisperFile(f"Unpacked, the file has {size} bytes; at most {most} are read", path)
         return Unpacked(head[:size] + file.read(max(0, size - len(head))), path)
 
 

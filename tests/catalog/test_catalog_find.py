@@ -101,6 +101,51 @@ def test_find_agrees_with_a_naive_matcher(metrics: set[str], patterns: list[str]
         catalog.close()
 
 
+WIDE = [
+    *(f"top.dc{n % 3}.host{n:04}.{leaf}" for n in range(1400) for leaf in ("cpu", "load.1m", "load.5m")),
+    *(f"top.dc1.host{n:04}.c*" for n in range(5)),
+    *(f"other.dc{n % 3}.h{n}.cpu" for n in range(1200)),
+]
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
+    catalog = Catalog(str(tmp_path_factory.mktemp("wide") / "catalog.sqlite"))
+    catalog.add(WIDE)
+    yield catalog
+    catalog.close()
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "top.*.*.cpu",
+        "top.*.*.load",
+        "top.*.*.load.1m",
+        "top.*.*.*.5m",
+        "top.*.*.c\\*",
+        "*.*.*.cpu",
+        "*.*.*.*",
+        "top.dc*.host*.c*",
+        "top.dc*.host0*.load.*m",
+        "top.dc*.host*.{cpu,load}",
+        "t*.dc?.*.[cl]*",
+        "*.dc*.h*.c?u",
+        "{top,other}.*.h*.cpu",
+        "top.**.cpu",
+        "top.dc*.host*.nothing",
+        "top.dc*.*.load.[!1]m",
+    ],
+)
+@pytest.mark.parametrize("leaves_only", [False, True])
+def test_wide_trees_are_searched_as_narrow_ones(wide: Catalog, pattern: str, leaves_only: bool) -> None:
+    metrics = set(WIDE)
+    if pattern == "top.*.*.c\\*":
+        assert wide.find(pattern, leaves_only) == [Node(metric, True) for metric in WIDE if metric.endswith("c*")]
+    else:
+        assert wide.find(pattern, leaves_only) == naive_find(metrics, pattern, leaves_only)
+
+
 @given(st.text(max_size=30))
 @settings(max_examples=300, deadline=None)
 def test_no_text_makes_find_fail(catalog_of_one: Catalog, pattern: str) -> None:

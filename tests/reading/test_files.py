@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carbonpy.errors import CarbonError
-from carbonpy.reading import files
 from carbonpy.reading.files import FileReader, read_slots, unpack
 from carbonpy.retention import parse_retentions
 from carbonpy.whisper import file as whisper_file
@@ -70,14 +69,14 @@ def test_many_files_at_once_answer_as_each_alone(contents, windows):
             np.testing.assert_array_equal(values_of(there), expected.values)
 
 
-def test_blocks_that_fill_up_make_room_for_the_next(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "_BLOCK_BYTES", 500)  # two rows of 20 points
-    paths = [make(f"{tmp_path}/{n}.wsp", "60s:1h", range(NOW - 60 * (n + 1), NOW, 60)) for n in range(7)]
+def test_blocks_that_fill_up_make_room_for_the_next(tmp_path):
+    # Rings of 240 kB, of which four fit into a block.
+    paths = [make(f"{tmp_path}/{n}.wsp", "1s:20000", range(NOW - 100 * (n + 1), NOW)) for n in range(7)]
     reader = FileReader(NOW)
-    found = [answer(reader, path, (NOW - 1200, NOW)) for path in paths]
-    assert len({id(one.block) for one in found}) == 4
+    found = [answer(reader, path, (NOW - 20000, NOW)) for path in paths]
+    assert [there.row for there in found] == [0, 1, 2, 3, 0, 1, 2]
     for path, there in zip(paths, found):
-        np.testing.assert_array_equal(values_of(there), whisper_file.fetch(path, NOW - 1200, NOW, now=NOW).values)
+        np.testing.assert_array_equal(values_of(there), whisper_file.fetch(path, NOW - 20000, NOW, now=NOW).values)
 
 
 def test_a_file_that_cannot_be_read_costs_the_others_nothing(tmp_path):
@@ -114,7 +113,7 @@ def test_a_packed_file_answers_as_the_file_that_it_was(tmp_path):
     np.testing.assert_array_equal(read_slots(f"{path}.gz", header, 0, NOW - NOW % 60 - 600, NOW - NOW % 60), fine)
 
 
-def test_a_packed_file_that_is_damaged_or_too_large_is_an_error_and_never_more_memory(tmp_path, monkeypatch):
+def test_a_packed_file_that_is_damaged_or_too_large_is_an_error_and_never_more_memory(tmp_path):
     path = make(f"{tmp_path}/a.wsp", "60s:20m", range(NOW - 600, NOW, 60))
     whole = Path(path).read_bytes()
     os.unlink(path)
@@ -127,9 +126,8 @@ def test_a_packed_file_that_is_damaged_or_too_large_is_an_error_and_never_more_m
     assert len(unpack(f"{path}.gz").read_at(1 << 30, 0)) == len(whole)
     with pytest.raises(OSError, match="cannot be written"):
         unpack(f"{path}.gz").write_at(b"x", 0)
-    monkeypatch.setattr(files, "MAX_UNPACKED", 200)
     with pytest.raises(CarbonError, match="at most 200"):
-        unpack(f"{path}.gz")
+        unpack(f"{path}.gz", 200)
 
 
 def test_times_that_no_file_can_hold_match_no_slot(tmp_path):
