@@ -6,19 +6,23 @@ that work for it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import timezone
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
 from carbonpy.catalog.live import LiveCatalog
 from carbonpy.catalog.store import Catalog
 from carbonpy.daemons.worker_talk import Points
 from carbonpy.daemons.writer import book_of
+from carbonpy.errors import CarbonError
 from carbonpy.events.store import EventStore
 from carbonpy.net.hot_points import NO_POINTS, CacheHost, CarbonLinkPoints
-from carbonpy.net.remote_store import RemoteStore, Server
+from carbonpy.net.remote_store import NOT_ASKED, RemoteStore, Server
+from carbonpy.reading.cluster import ClusterStore, one_after_other
 from carbonpy.reading.local import LocalStore, Names
 from carbonpy.reading.store import Check, Fetched, Reading, Store, no_check
 from carbonpy.settings import Settings
@@ -28,6 +32,7 @@ from carbonpy.writing.headers import HeaderBook
 
 #: (file name, text) of storage-schemas.conf and storage-aggregation.conf; None: the built-in rules.
 RuleText = Sequence[str] | None
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -207,9 +212,28 @@ def other_caches(sources: Sources) -> HotPoints:
     )
 
 
-def other_servers(sources: Sources) -> list[RemoteStore]:
-    """The servers in CLUSTER_SERVERS."""
-    return [
+class Threads:
+    """A `Parallel` with a thread for each of `width` calls but the first.  Safe from any thread."""
+
+    def __init__(self, width: int) -> None:
+        self._threads = ThreadPoolExecutor(max(1, width - 1), "stores")
+
+    def __call__(self, calls: Sequence[Callable[[], T]]) -> list[T | BaseException]:
+        """What each call returned or raised."""
+        others = [self._threads.submit(one_after_other, [call]) for call in calls[1:]]
+        return one_after_other(calls[:1]) + [answer for other in others for answer in other.result()]
+
+
+def with_other_servers(sources: Sources, local: Store, report: Report) -> Store:
+    """`local` and the servers in CLUSTER_SERVERS as one store; those alone if there is no tree on this machine."""
+    if not sources.cluster_servers:
+        return local
+
+    def tell(sentence: str) -> None:
+        if not sentence.endswith(NOT_ASKED):
+            report("an answer is partial", CarbonError(sentence))
+
+    others: list[Store] = [
         RemoteStore(
             Server.parse(url),
             find_timeout=sources.find_timeout,
@@ -218,6 +242,8 @@ def other_servers(sources: Sources) -> list[RemoteStore]:
         )
         for url in sources.cluster_servers
     ]
+    stores = [local, *others] if os.path.isdir(sources.data_dir) else others
+    return ClusterStore(stores, Threads(len(stores)), tell)
 
 
 def make_service(sources: Sources, local: Store, report: Report, *, here: bool = True) -> Service:
@@ -227,7 +253,7 @@ def make_service(sources: Sources, local: Store, report: Report, *, here: bool =
     """
     limits = sources.limits()
     return Service(
-        local,
+        with_other_servers(sources, local, report),
         EventStore(sources.events_file),
         local=local,
         limits=limits if here else limits._replace(direct_targets=0),

@@ -33,7 +33,10 @@ from carbonpy.wire.pickle_machine import Limits
 from carbonpy.wire.pickled import decode_plain
 from carbonpy.wire.unmsgpack import unpack
 
-__all__ = ["RemoteStore", "Server", "StoreFailed"]
+__all__ = ["NOT_ASKED", "RemoteStore", "Server", "StoreFailed"]
+
+#: How the message ends of a server that is left alone for a while.
+NOT_ASKED = "(not asked again yet)"
 
 MSGPACK, PICKLE, PROTOBUF = "msgpack", "pickle", "carbonapi_v3_pb"
 #: Formats by what an address may call them.
@@ -216,7 +219,7 @@ class RemoteStore:
         """`ask(format)` in a format that the server knows, or in `formats`; a server that fails is left alone."""
         with self._lock:
             if self._clock() < self._dead_until:
-                raise StoreFailed(f"{self._why} (not asked again yet)")
+                raise StoreFailed(f"{self._why} {NOT_ASKED}")
         learns = formats is None
         formats = self._formats if formats is None else formats
         for number, form in enumerate(formats, start=1):

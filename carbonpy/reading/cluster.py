@@ -2,7 +2,7 @@
 
 The law: all stores are asked at once, each for everything, and the first store is the best (put the nearest there).
 What several answer for one metric is merged slot by slot (`carbonpy.reading.replicas`).  A store that does not answer
-costs its own metrics only and is named, in `Fetched.partial` and to `tell`; names that nobody tells are an error.  A
+costs its own metrics only and is named, in `Fetched.partial` and to `tell`; that nobody answers is an error.  A
 QueryError of any store is the client's: it is raised, and so is whatever a check raises.
 
 What changes the index of tags changes that of the first store.
@@ -88,7 +88,7 @@ class ClusterStore:
     def fetch_readings(self, readings: Sequence[Reading], now: int, check: Check = no_check) -> Fetched:
         """See Store.fetch_readings; `check` is called from several threads, but one at a time.
 
-        When no store answers there are no series, and the sentences say why.
+        Raises CarbonError when no store answers.
         """
         readings = list(dict.fromkeys(readings))
         lock = threading.Lock()
@@ -97,7 +97,7 @@ class ClusterStore:
             with lock:
                 check(points)
 
-        answers, failed = self._ask(lambda store: store.fetch_readings(readings, now, one_at_a_time), enough=0)
+        answers, failed = self._ask(lambda store: store.fetch_readings(readings, now, one_at_a_time))
         merged = Fetched(partial=failed)
         said: dict[str, None] = {}
         for reading in readings:
@@ -160,10 +160,10 @@ class ClusterStore:
 
     # ---- asking
 
-    def _ask(self, question: Callable[[Store], T], enough: int = 1) -> tuple[list[T], list[str]]:
+    def _ask(self, question: Callable[[Store], T]) -> tuple[list[T], list[str]]:
         """What the stores that could be asked answered, in their order; sentences about the others.
 
-        Raises CarbonError when less than `enough` answered.
+        Raises CarbonError when none answered.
         """
         calls = [partial(question, store) for store in self._stores]
         given = self._parallel(calls) if len(calls) > 1 else one_after_other(calls)
@@ -178,7 +178,7 @@ class ClusterStore:
                 raise answer
         for sentence in failed:
             self._tell(sentence)
-        if len(answers) < enough:
+        if not answers:
             raise CarbonError(f"no store answered: {'; '.join(failed)}")
         return answers, failed
 

@@ -102,16 +102,15 @@ def test_a_dead_store_is_named_and_costs_its_own_metrics(cluster, members, said)
     assert said == ["store one is out of order"] * 2
 
 
-def test_when_no_store_answers_values_are_partial_and_names_an_error(cluster, members):
+def test_that_no_store_answers_is_an_error(cluster, members):
     for member in members:
         member.error = OSError("unplugged")
-    fetched = cluster.fetch_readings([("a.*", *WINDOW)], NOW)
-    assert fetched.series == {("a.*", *WINDOW): []}
-    assert fetched.partial == ["unplugged"] * 3
+    with pytest.raises(CarbonError, match="no store answered: unplugged; unplugged"):
+        cluster.fetch_readings([("a.*", *WINDOW)], NOW)
     with pytest.raises(CarbonError, match="no store answered: unplugged; unplugged"):
         cluster.find("*")
-    alone = ClusterStore(members[:1])
-    assert alone.fetch_readings([("a.b", *WINDOW)], NOW).partial == ["unplugged"]
+    with pytest.raises(CarbonError, match="no store answered: unplugged"):
+        ClusterStore(members[:1]).fetch_readings([("a.b", *WINDOW)], NOW)
 
 
 def test_what_the_client_got_wrong_and_what_a_check_raises_is_raised(cluster):

@@ -42,6 +42,9 @@ QUIET = {
 class RunningDaemon:
     """One daemon with its own directory `root` (config, storage, log) and its own four ports."""
 
+    #: Which program of carbonpy it is.
+    program = "cache"
+
     def __init__(
         self,
         root: Path,
@@ -100,7 +103,7 @@ class RunningDaemon:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.launcher, sys.executable, "-m", "carbonpy", "cache", "--config", str(self.config_path)],
+                [*self.launcher, sys.executable, "-m", "carbonpy", self.program, "--config", str(self.config_path)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.root, env=environment,
             )
         until("the daemon is ready", self._is_ready, timeout)
