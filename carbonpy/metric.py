@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256
+from typing import NamedTuple
 
 from carbonpy.errors import MetricError
 
@@ -34,6 +35,16 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _EMPTY_NODES = re.compile(r"\.\.+")
 _OPENMETRICS_TAG = re.compile(r'([^=]+)="((?:[\\]["\\]|[^"\\])+)"(:?,|$)')
 _FORBIDDEN_IN_TAG = ";!^="
+
+
+class Node(NamedTuple):
+    """One place in the tree of dotted names: a metric (leaf), or a prefix of metrics (branch).
+
+    A path can be both, as two nodes.
+    """
+
+    path: str
+    is_leaf: bool
 
 
 def canonical(raw: str, max_bytes: int = MAX_NAME_BYTES) -> str:

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from carbonpy.catalog.database import BRANCH, LEAF, json_list, lines
 from carbonpy.catalog.pattern import GLOBSTAR, STAR, Glob, Literals, Part, after, quoted
+from carbonpy.metric import Node
 
 #: GLOB expressions in one statement; SQLite limits the depth of an expression to 1,000.
 GLOBS_AT_ONCE = 100
@@ -37,13 +37,6 @@ _WANTED = {
     _BOTH: (f"SELECT {_LEAVES}, {_BRANCHES} FROM", ""),
 }
 _NOT_TAGGED = "AND n.path <> '_tagged' AND NOT (n.path >= '_tagged.' AND n.path < '_tagged/')"
-
-
-class Node(NamedTuple):
-    """What a pattern found: a metric (leaf) or a prefix of metrics (branch)."""
-
-    path: str
-    is_leaf: bool
 
 
 class _Reached:

@@ -21,12 +21,12 @@ from functools import partial
 from itertools import islice
 
 from carbonpy.catalog.database import BRANCH, LEAF, CatalogError, Database, json_list, lines
-from carbonpy.catalog.finding import Node, deepest, walk
+from carbonpy.catalog.finding import deepest, walk
 from carbonpy.catalog.pattern import compile_pattern
 from carbonpy.catalog.remembered import Remembered
 from carbonpy.catalog.tagging import TagAnswers, TagIndex
 from carbonpy.errors import MetricError
-from carbonpy.metric import canonical, encoded, tags_of
+from carbonpy.metric import Node, canonical, encoded, tags_of
 
 __all__ = ["Catalog", "CatalogError", "Node"]
 

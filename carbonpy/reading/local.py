@@ -40,20 +40,11 @@ Points = tuple[NDArray[np.uint32], NDArray[np.float64]]
 SchemaFor = Callable[[str], tuple[Sequence[Archive], float, str]]
 
 
-class FoundNode(Protocol):
-    """What a catalogue finds."""
-
-    @property
-    def path(self) -> str: ...
-    @property
-    def is_leaf(self) -> bool: ...
-
-
 class Names(TagStore, Protocol):
     """The catalogue, as far as reading needs it."""
 
-    def find(self, pattern: str, leaves_only: bool = False) -> Iterable[FoundNode]:
-        """Nodes that match a pattern."""
+    def find(self, pattern: str, leaves_only: bool = False) -> list[Node]:
+        """Nodes that match a pattern, each once, sorted."""
 
     def metrics(self) -> Iterable[str]:
         """All metrics, sorted."""
@@ -116,22 +107,22 @@ class LocalStore:
 
         since: leave out metrics that were last written before it (seconds since the epoch) and have no cached points.
         """
-        nodes = {Node(found.path, bool(found.is_leaf)) for found in self._catalog.find(pattern, leaves_only)}
+        nodes = self._catalog.find(pattern, leaves_only)
         if not is_pattern(pattern):
             metric = literal(pattern)
-            if metric is not None and self.exists(metric):
-                nodes.add(Node(metric, True))
+            if metric is not None and Node(metric, True) not in nodes and self.exists(metric):
+                nodes = sorted([*nodes, Node(metric, True)])
         if since is not None:
             fresh = self._written_since([node.path for node in nodes if node.is_leaf], since)
-            nodes = {node for node in nodes if not node.is_leaf or node.path in fresh}
-        return sorted(nodes)
+            nodes = [node for node in nodes if not node.is_leaf or node.path in fresh]
+        return nodes
 
     def leaves(self, pattern: str) -> list[str]:
         """The metrics that a path means, sorted.  A literal one is not looked up.  Raises QueryError."""
         if is_series_by_tag(pattern):
             return self._catalog.find_series(parse_series_by_tag(pattern))
         if is_pattern(pattern):
-            return sorted({found.path for found in self._catalog.find(pattern, True)})
+            return [node.path for node in self._catalog.find(pattern, True)]
         metric = literal(pattern)
         return [] if metric is None else [metric]
 

@@ -11,8 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+from carbonpy.metric import Node
 from carbonpy.retention import Archive
 from carbonpy.series.series import Series
+
+__all__ = ["Check", "Fetched", "Info", "Node", "Reading", "Store", "TagRow", "TagStore", "no_check"]
 
 #: (path, from, until): from is exclusive, until inclusive, in seconds since the epoch.
 Reading = tuple[str, int, int]
@@ -20,13 +23,6 @@ Reading = tuple[str, int, int]
 Check = Callable[[int], None]
 #: Tag, or value, with its id and more, as `/tags` writes it.
 TagRow = dict[str, Any]
-
-
-class Node(NamedTuple):
-    """One place in the tree of names; one path can be a leaf and a branch, as two nodes."""
-
-    path: str
-    is_leaf: bool
 
 
 class Info(NamedTuple):
