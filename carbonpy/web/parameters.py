@@ -9,6 +9,7 @@ parameters, or a form that cannot be read, is a QueryError.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from urllib.parse import parse_qsl, unquote
@@ -60,7 +61,10 @@ class Parameters:
         """A number.  Raises QueryError naming the parameter."""
         text = self.last(name, str(default))
         try:
-            return float(text)
+            number = float(text)
+            if not math.isfinite(number):
+                raise ValueError
+            return number
         except ValueError:
             raise QueryError(f"parameter {name} is {text[:60]!r}, not a number; write one as in 0.5") from None
 

@@ -11,6 +11,7 @@ Absent values are NaN in version 3; in version 2 a second array says which value
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Hashable
 from dataclasses import dataclass, field, fields
@@ -28,6 +29,8 @@ MOST = 2_000_000
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _FLOAT = struct.Struct("<f")
 _BITS = (1 << 64) - 1
+#: The largest number of 32 bits; what is larger is written as this.
+_LARGEST = 3.4028234663852886e38
 
 _NO_VALUES: NDArray[np.float64] = np.empty(0)
 _NO_FLAGS: NDArray[np.bool_] = np.empty(0, dtype=bool)
@@ -245,7 +248,10 @@ def encode(message: Any) -> bytes:
         elif kind == "text":
             _put_bytes(pieces, number, value.encode("utf-8", "replace"))
         elif kind == "float":
-            pieces += (_varint(number << 3 | _FIXED32), _FLOAT.pack(value))
+            pieces += (
+                _varint(number << 3 | _FIXED32),
+                _FLOAT.pack(max(-_LARGEST, min(value, _LARGEST)) if math.isfinite(value) else value),
+            )
         else:
             pieces += (_varint(number << 3 | _VARINT), _varint(int(value)))
     return b"".join(pieces)

@@ -5,6 +5,8 @@ import pickle
 import pytest
 from support.asking import Asked
 
+from carbonpy.web.limits import Limits
+
 NOW = 1_700_000_040
 
 
@@ -129,3 +131,23 @@ def test_the_index_is_every_metric_in_order(asked):
 def test_a_literal_name_is_found_before_the_catalogue_knows_it(asked):
     asked.cached["brand.new"] = {NOW: 1.0}
     assert asked.get("/metrics/find", query="brand.new").json == [leaf("new", "brand.new")]
+
+
+def test_times_are_seen_from_the_moment_of_the_query(asked):
+    answer = asked.get("/metrics/find", query="srv.h2.cpu", format="json", now="1000")
+    assert answer.json[0]["intervals"] == [{"start": 0.0, "end": 1000.0}]
+    late = {"query": "*", "now": "10:00_20240101", "from": "09:00_20240101", "until": "-30min", "tz": "Asia/Tokyo"}
+    for path in ("/metrics/find", "/metrics/expand"):
+        assert asked.get(path, **late).status == 200
+        assert asked.get(path, **{**late, "until": "-2h"}).status == 400
+        assert asked.get(path, query="*", now="nope").status == 400
+
+
+def test_an_answer_has_a_bounded_number_of_names(tmp_path):
+    asked = Asked(tmp_path, limits=Limits(names=3))
+    asked.fill({f"a.m{i}": {NOW: 1.0} for i in range(4)})
+    for path in ("/metrics/find", "/metrics/expand"):
+        answer = asked.get(path, query="a.*")
+        assert (answer.status, "4 nodes match 'a.*', of at most 3" in answer.text) == (400, True)
+        assert asked.get(path, query="a.m[0-2]").status == 200
+    asked.catalog.close()

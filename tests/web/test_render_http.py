@@ -136,6 +136,39 @@ def test_jsonp_wraps_json_when_a_format_is_given(asked):
     assert (refused.status, refused.content_type) == (400, "text/plain; charset=utf-8")
 
 
+def test_what_draws_gets_its_own_json(asked):
+    span = {"target": ["a.b", "a.c"], "from": "-2min"}
+    dygraph = asked.get("/render", format="dygraph", **span)
+    assert (dygraph.content_type, dygraph.json) == (
+        "application/json",
+        {"labels": ["Time", "a.b", "a.c"], "data": [[(NOW - 60) * 1000, 1.5, None], [NOW * 1000, 2.0, 1e300]]},
+    )
+    rickshaw = asked.get("/render", format="rickshaw", jsonp="f", **span)
+    assert rickshaw.content_type == "text/javascript"
+    assert rickshaw.text.startswith('f([{"target": "a.b", "datapoints": [{"x": ')
+    assert asked.get("/render", format="dygraph", target="no.such").text == "{}"
+    assert asked.get("/render", format="jsonp", jsonp="f", target="no.such").text == "f([])"
+
+
+def test_formats_have_other_names_too(asked):
+    for name in ("protobuf", "protobuf3", "pb", "pb3", "carbonapi_v2_pb", "v2_pb"):
+        assert asked.get("/render", target="a.b", format=name).content_type == "application/x-protobuf"
+    for name in ("carbonapi_v3_pb", "v3_pb", "proto_v3_pb"):
+        assert asked.get("/render", target="a.b", format=name).content_type == "application/x-carbonapi-v3-pb"
+
+
+def test_template_variables_come_from_the_request(asked):
+    parameters = {"target": "template(a.$x, x='b')", "from": "-1min"}
+    assert [s["target"] for s in asked.get("/render", **parameters).json] == ["a.b"]
+    assert [s["target"] for s in asked.get("/render", **{"template[x]": "c"}, **parameters).json] == ["a.c"]
+
+
+def test_functions_and_pipes_are_evaluated(asked):
+    answer = asked.get("/render", target=["a.*|sumSeries()|scale(2)", "a.b"], **{"from": "-2min"}).json
+    assert [s["target"] for s in answer] == ["scale(sumSeries(a.*),2)", "a.b"]
+    assert [v for v, _ in answer[0]["datapoints"]] == [3.0, 2e300]
+
+
 def test_pretty_and_no_null_points(asked):
     pretty = asked.get("/render", target="a.b", pretty="1", **{"from": "-2min"})
     assert pretty.text.startswith('[\n  {\n    "target": "a.b",\n')
@@ -180,6 +213,8 @@ def test_swapped_ends_are_swapped_and_equal_ends_refused(asked):
         ({"target": "a.b", "until": "<b>"}, "cannot read the time '<b>'"),
         ({"target": "a.b", "cacheTimeout": "x"}, "parameter cacheTimeout is 'x', not a whole number"),
         ({"target": "a.b", "xFilesFactor": "x"}, "parameter xFilesFactor is 'x', not a number"),
+        ({"target": "a.b", "xFilesFactor": "nan"}, "parameter xFilesFactor is 'nan', not a number"),
+        ({"target": "a.b", "local": "x"}, "parameter local is 'x', not a whole number"),
         ({"target": "a.b", "graphType": "pie"}, "graphType 'pie' is not available"),
         ({"target": "a." + "{a,b}" * 30}, "alternatives"),
     ],

@@ -92,6 +92,12 @@ def test_a_message_without_fields_has_no_bytes():
     assert [encode(kind()) for kind in MESSAGES] == [b""] * len(MESSAGES)
 
 
+def test_a_number_too_large_for_32_bits_is_the_largest_there_is():
+    for value, expected in ((1e300, 3.4028234663852886e38), (-1e300, -3.4028234663852886e38), (math.inf, math.inf)):
+        written = encode(protobuf.MetricsInfoResponse(x_files_factor=value))
+        assert decode(protobuf.MetricsInfoResponse, written).x_files_factor == expected
+
+
 def test_unknown_fields_are_skipped_and_the_last_of_a_single_one_counts():
     unknown = b"\x98\x06\x05" + b"\x99\x06" + b"\0" * 8 + b"\x9a\x06\x02ab" + b"\x9d\x06" + b"\0" * 4
     assert decode(protobuf.GlobMatch, unknown + b"\x0a\x01a\x0a\x01b\x10\x01") == protobuf.GlobMatch("b", True)
