@@ -6,20 +6,28 @@ when the daemon starts.  TLS 1.2 is the oldest version spoken.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from zope.interface import implementer
 
 from carbonpy.errors import ConfigError
 
 
+@implementer(IOpenSSLServerConnectionCreator)
 class TlsOptions:
-    """A context factory for ``reactor.listenSSL``.  Immutable."""
+    """What ``reactor.listenSSL`` wants.  Immutable.
 
-    def __init__(self, context: Any) -> None:
-        self._context = context
+    connection: makes an OpenSSL connection without a socket; all share one context.
+    """
 
-    def getContext(self) -> Any:
-        """The context that all connections share."""
-        return self._context
+    def __init__(self, connection: Callable[[], Any]) -> None:
+        self._connection = connection
+
+    def serverConnectionForTLS(self, protocol: Any) -> Any:
+        """A connection for a client that has just come."""
+        return self._connection()
 
 
 def tls_options(certificate: str, key: str = "") -> TlsOptions:
@@ -55,4 +63,4 @@ def tls_options(certificate: str, key: str = "") -> TlsOptions:
         raise ConfigError(
             f"{key or certificate}: there is no key (PEM, without a password) that fits {certificate}"
         ) from None
-    return TlsOptions(context)
+    return TlsOptions(lambda: SSL.Connection(context, None))

@@ -50,7 +50,7 @@ def files(tmp_path_factory):
 
 def handshake(options, trusted):
     """The certificates that a client is shown, after it has checked the first."""
-    server = SSL.Connection(options.getContext(), None)
+    server = options.serverConnectionForTLS(None)
     server.set_accept_state()
     context = ssl.create_default_context(cadata=trusted.decode())
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
