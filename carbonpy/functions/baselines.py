@@ -155,13 +155,24 @@ def slo_error_budget(
 
 
 def _groups(context: Context, unit: str, first: int, last: int) -> dict[str, list[Series]]:
-    """Name -> the copies of the series from other times, moved to the slots that their moments fall in now."""
+    """Name -> the copies of the series from other times, as far as there are any, moved to the time asked for."""
     groups: dict[str, list[Series]] = {}
     for window in _copies(context.start, context.end, [None, unit, first, last]):
         for one in context.again(window.start, window.end):
-            ahead = align(context.start, one.step) - align(window.start, one.step)
-            groups.setdefault(one.name, []).append(one.changed(start=one.start + ahead, end=one.end + ahead))
+            copy = _moved(one, window, context)
+            if len(copy):
+                groups.setdefault(one.name, []).append(copy)
     return groups
+
+
+def _moved(one: Series, window: Window, context: Context) -> Series:
+    """A series of another window at the slots of the time asked for; what a store gave beyond its window is cut."""
+    ahead = align(context.start, one.step) - align(window.start, one.step)
+    start = one.start + ahead
+    first = max(0, -((start - align(context.start, one.step)) // one.step))
+    values = one.values[first : max(0, (context.end - start) // one.step + 1)]
+    start += first * one.step
+    return one.changed(start=start, end=start + len(values) * one.step, values=values)
 
 
 def _median(rows: NDArray[np.float64]) -> Values:

@@ -196,6 +196,7 @@ def _moved(
     written = f'"{size}"' if isinstance(size, str) else str(size)
     results = []
     for one in _read(context, series, size):
+        context.evaluator.pieces()
         points = previews.length(size) // one.step if isinstance(size, str) else size
         first = min(max(previews.shown(one, series), points), len(one))
         shown = previews.cut(one, first, values(one, points, first))

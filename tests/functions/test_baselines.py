@@ -145,3 +145,9 @@ def test_a_share_that_makes_no_sense_is_refused() -> None:
 def test_nothing_known_is_no_share() -> None:
     (series,) = asked("slo(m.x,'5min','above',1)", [_])
     assert np.isnan(series.values).all()
+
+
+def test_what_a_store_has_only_elsewhere_is_no_copy() -> None:
+    """A store asked for a time before its history may answer with the beginning of that."""
+    for unit in ("30d", "-30d"):
+        assert asked(f"baseline(a.h1.x,'{unit}',1,3)") == asked(f"baselineAberration(a.h1.x,'{unit}',1,3)") == []
