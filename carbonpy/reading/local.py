@@ -168,7 +168,8 @@ class LocalStore:
         for path, *window in readings:
             windows.setdefault((window[0], window[1]), {}).update(dict.fromkeys(leaves[path]))
         plan = _Plan(self, list(dict.fromkeys(name for names in windows.values() for name in names)), now, check)
-        lines = {window: plan.read(list(names), *window) for window, names in windows.items()}
+        # A window that ends before it starts holds nothing.
+        lines = {(a, b): plan.read(list(names), a, b) if a <= b else {} for (a, b), names in windows.items()}
         fetched = Fetched(infos=plan.infos)
         for path, from_time, until_time in readings:
             found = lines[from_time, until_time]

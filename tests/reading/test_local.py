@@ -9,8 +9,11 @@ import threading
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from carbonpy.catalog import Catalog
+from carbonpy.catalog.tree import TreeNames
 from carbonpy.errors import QueryError
 from carbonpy.metric import relative_path
 from carbonpy.reading.local import LocalStore, Node, is_pattern, literal
@@ -327,3 +330,47 @@ def test_a_packed_file_is_a_metric_like_others(house):
     house.cached.clear()
     assert house.points("a.b") is None
     assert house.store.damaged == 1
+
+
+@given(
+    windows=st.lists(st.tuples(st.integers(-(1 << 40), 1 << 40), st.integers(-100, 1 << 40)), min_size=1, max_size=4),
+    now=st.integers(-(1 << 40), 1 << 40),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_window_makes_a_plan_fail_or_take_much_memory(house, windows, now):
+    if not os.path.exists(house.path("a.b")):
+        house.write("a.b", {NOW - 60: 1})
+        house.cached["a.b"] = {NOW: 2}
+        house.cached["new"] = {NOW: 3}
+    readings = [("a.*", start, start + length) for start, length in windows]
+    readings += [("new", start, start + length) for start, length in windows]
+    fetched = house.store.fetch_readings(readings, now)
+    assert fetched.series.keys() == set(readings)
+    assert all(len(one) <= 300 for found in fetched.series.values() for one in found)
+    assert house.store.damaged == 0
+
+
+def test_a_tree_without_a_daemon_is_answered_as_it_is(house):
+    house.write("a.b", {NOW: 1})
+    house.write("x;dc=1", {NOW: 2}, hash_only=False)
+    moments = [0.0]
+    names = TreeNames(house.data_dir, clock=lambda: moments[-1])
+    store = LocalStore(
+        names,
+        lambda metric: (np.empty(0, np.uint32), np.empty(0)),
+        house.data_dir,
+        known=lambda metric: False,
+        schema_for=lambda metric: pytest.fail("nothing is only cached"),
+    )
+    window = (NOW - 120, NOW)
+
+    def read(*paths):
+        fetched = store.fetch_readings([(path, *window) for path in paths], NOW)
+        return [(one.name, one.points()[-1][0]) for found in fetched.series.values() for one in found]
+
+    assert read("a.*", "seriesByTag('dc=1')", "a.new") == [("a.b", 1.0), ("x;dc=1", 2.0)]
+    house.write("a.new", {NOW: 3})
+    moments.append(2.0)
+    assert read("a.new", "a.*") == [("a.new", 3.0), ("a.b", 1.0), ("a.new", 3.0)]
+    assert store.find("a.*", since=int(os.stat(house.path("a.b")).st_mtime) + 10_000) == []
+    names.close()
