@@ -2,70 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import whisper
-from support.peers import GRAPHITE_WEB, environment_with
+from support.graphite_web import GraphiteWeb
 from support.running import RunningDaemon
 
-SETTINGS = """
-SECRET_KEY = "only for this test"
-ALLOWED_HOSTS = ["*"]
-TIME_ZONE = "UTC"
-STORAGE_DIR = {storage!r}
-LOG_DIR = {logs!r}
-INDEX_FILE = {storage!r} + "/index"
-STANDARD_DIRS = [{data!r}]
-WHISPER_DIR = {data!r}
-CARBONLINK_HOSTS = ["127.0.0.1:{query_port}:a"]
-CARBONLINK_TIMEOUT = 10.0
-DATABASES = {{"default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": {storage!r} + "/graphite.db"}}}}
-"""
-ASK = """
-import json, sys, warnings
-warnings.simplefilter("ignore")
-import django
-django.setup()
-from django.test import Client
-answers = []
-for path, query in json.load(sys.stdin):
-    answer = Client().get(path, query)
-    answers.append([answer.status_code, answer.content.decode()])
-print("ANSWERS" + json.dumps(answers))
-"""
 METRICS = [f"hot.machine{number:02d}.load" for number in range(40)]
 
 
-class GraphiteWeb:
-    """graphite-web in a process of its own, set up over the tree and the query port of a daemon."""
-
-    def __init__(self, daemon: RunningDaemon, place: Path) -> None:
-        self._python = environment_with("graphite-web", GRAPHITE_WEB)
-        storage = place / "graphite-web"
-        (storage / "log").mkdir(parents=True)
-        (storage / "test_settings.py").write_text(SETTINGS.format(
-            storage=str(storage), logs=str(storage / "log"), data=str(daemon.data_dir), query_port=daemon.query_port))
-        self._environment = {
-            **os.environ, "PYTHONPATH": str(storage), "DJANGO_SETTINGS_MODULE": "graphite.settings",
-            "GRAPHITE_SETTINGS_MODULE": "test_settings"}
-        subprocess.run([str(self._python), "-m", "django", "migrate", "--run-syncdb", "--verbosity", "0"],
-                       env=self._environment, check=True, timeout=60)
-
-    def ask(self, *requests: tuple[str, dict[str, Any]]) -> list[Any]:
-        """The JSON answers to (path, query) pairs."""
-        done = subprocess.run([str(self._python), "-c", ASK], input=json.dumps(requests), env=self._environment,
-                              capture_output=True, text=True, timeout=60)
-        assert "ANSWERS" in done.stdout, done.stderr[-3000:]
-        answers = json.loads(done.stdout.partition("ANSWERS")[2])
-        assert [status for status, _ in answers] == [200] * len(requests), answers
-        return [json.loads(body) for _, body in answers]
+def graphite_web(daemon: RunningDaemon, place: Path) -> GraphiteWeb:
+    """graphite-web over the tree and the query port of a daemon."""
+    hosts = [f"127.0.0.1:{daemon.query_port}:a"]
+    return GraphiteWeb(place, daemon.data_dir, CARBONLINK_HOSTS=hosts, CARBONLINK_TIMEOUT=10.0)
 
 
 def stored(daemon: RunningDaemon, metric: str, moment: int) -> list[float | None]:
@@ -92,11 +44,11 @@ def test_graphite_web_renders_files_and_hot_points_as_one_series(
     old_files: tuple[RunningDaemon, int], tmp_path: Path
 ) -> None:
     daemon, moment = old_files
-    graphite_web = GraphiteWeb(daemon, tmp_path)
+    peer = graphite_web(daemon, tmp_path)
     daemon.send_lines(f"{metric} {index + 0.5} {moment + 1 + index}" for index in range(5) for metric in METRICS)
 
     window = {"from": moment - 1, "until": moment + 5, "format": "json"}
-    rendered, found = graphite_web.ask(
+    rendered, found = peer.ask(
         ("/render/", {"target": "hot.*.load", **window}),
         ("/metrics/find/", {"query": "hot.*", "format": "treejson"}),
     )
@@ -114,7 +66,7 @@ def test_graphite_web_and_our_render_give_the_same_json(old_files: tuple[Running
     daemon.send_lines(f"{metric} {number * 0.1} {moment + 7}" for number, metric in enumerate(METRICS))
     window = {"from": moment - 10, "until": moment + 20}
 
-    (theirs,) = GraphiteWeb(daemon, tmp_path).ask(("/render/", {"target": "hot.*.load", "format": "json", **window}))
+    (theirs,) = graphite_web(daemon, tmp_path).ask(("/render/", {"target": "hot.*.load", "format": "json", **window}))
     ours = daemon.render("hot.*.load", from_=window["from"], until=window["until"])
 
     assert len(theirs) == len(METRICS)
