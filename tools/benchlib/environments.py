@@ -17,10 +17,11 @@ PEER_REQUIREMENTS = ("carbon==1.1.10", "whisper==1.1.10")
 
 
 def own_requirements() -> tuple[str, ...]:
-    """What carbonpy itself needs, read from its setup.cfg."""
+    """What carbonpy is installed with by tools/start, read from its setup.cfg."""
     settings = configparser.ConfigParser()
     settings.read(REPOSITORY / "setup.cfg")
-    return tuple(line.strip() for line in settings["options"]["install_requires"].splitlines() if line.strip())
+    wanted = settings["options"]["install_requires"] + settings["options.extras_require"]["fast"]
+    return tuple(line.strip() for line in wanted.splitlines() if line.strip())
 
 
 def python_with(requirements: tuple[str, ...], name: str, work_dir: Path) -> Path:

@@ -69,7 +69,34 @@ QUERIES = {
     "1,000 series as JSON": ("many.*.*", 3),
     "one series": ("many.host042.value7", 25),
 }
-GLOBS = ("big.*.host4[2-5].m1*", "big.dc{1,3}.*7.m42", "big.*.*.m99")
+#: Three wildcards each.
+GLOBS = ("big.*.host4[2-5].m1*", "big.dc[1-3].*7.m4*", "*.dc*.host*.m99")
+#: Times the finder of either side alone: prints the seconds that all globs took together, and what was found.
+_FIND_THEIRS = """
+import django, json, sys, time
+django.setup()
+from graphite.finders.standard import StandardFinder
+from graphite.finders.utils import FindQuery
+finder = StandardFinder()
+def found(glob):
+    return sum(1 for node in finder.find_nodes(FindQuery(glob, None, None)))
+"""
+_FIND_OURS = """
+import json, sys, time
+from carbonpy.catalog.store import Catalog
+catalog = Catalog(sys.argv[2])
+catalog.add(f"big.dc{n // 10_000}.host{n // 100 % 100:02d}.m{n % 100:02d}" for n in range(100_000))
+def found(glob):
+    return len(catalog.find(glob))
+"""
+_FIND_TIMED = """
+times = []
+for turn in range(6):
+    begun = time.perf_counter()
+    counts = [found(glob) for glob in json.loads(sys.argv[1])]
+    times.append(time.perf_counter() - begun)
+print(json.dumps([sorted(times[1:])[2], counts]))
+"""
 
 
 def ask(port: int, path: str, parameters: dict[str, Any]) -> tuple[float, bytes]:
@@ -101,7 +128,9 @@ def run_rendering(bench: Bench, own_python: Path, peer_python: Path) -> dict[str
         try:
             _wait(their_port, "/version", theirs)
             _wait(our_port, "/ready", ours)
-            return _compare(ports, last)
+            figures = _compare(ports, last)
+            figures["problems"] += _finders(figures, ground, own_python, peer_python)
+            return figures
         finally:
             for process in (theirs, ours):
                 process.send_signal(signal.SIGTERM)
@@ -140,8 +169,25 @@ def _compare(ports: dict[str, int], last: int) -> dict[str, Any]:
             figures.setdefault("found", answers)
             if answers != figures["found"]:
                 figures["problems"].append(f"find: {who} found {answers}, the other {figures['found']}")
-    figures["find, 3 globs over 100,000 metrics"] = {who: statistics.median(each) for who, each in found.items()}
+    figures["find by HTTP, 3 patterns of 3 globs over 100,000 metrics"] = {who: statistics.median(each) for who, each in found.items()}
     return figures
+
+
+def _finders(figures: dict[str, Any], ground: Path, own_python: Path, peer_python: Path) -> list[str]:
+    """Time the finders alone, without HTTP; what was found differently."""
+    told = {}
+    for who, python, script, environment in (
+        ("graphite-web", peer_python, _FIND_THEIRS, _django(ground / "graphite-web")),
+        ("carbonpy", own_python, _FIND_OURS, {**os.environ, "PYTHONPATH": str(REPOSITORY)}),
+    ):
+        command = [str(python), "-c", script + _FIND_TIMED, json.dumps(GLOBS), str(ground / "find.sqlite")]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+        if done.returncode:
+            raise SystemExit(f"bench: the finder of {who} failed: {done.stderr[-2000:]}")
+        told[who] = json.loads(done.stdout.splitlines()[-1])
+    figures["find: the finder alone, 3 such patterns"] = {who: seconds for who, (seconds, _) in told.items()}
+    counts = [each for _, each in told.values()]
+    return [] if counts[0] == counts[1] else [f"find: {counts}"]
 
 
 def _different(name: str, bodies: dict[str, bytes]) -> list[str]:
@@ -160,16 +206,20 @@ def _different(name: str, bodies: dict[str, bytes]) -> list[str]:
     return []
 
 
-def _graphite_web(python: Path, ground: Path, data: Path) -> tuple[subprocess.Popen[bytes], int]:
-    storage = ground / "graphite-web"
-    storage.mkdir()
-    (storage / "bench_settings.py").write_text(_SETTINGS.format(storage=str(storage), data=str(data)))
-    environment = {
+def _django(storage: Path) -> dict[str, str]:
+    return {
         **os.environ,
         "PYTHONPATH": str(storage),
         "DJANGO_SETTINGS_MODULE": "graphite.settings",
         "GRAPHITE_SETTINGS_MODULE": "bench_settings",
     }
+
+
+def _graphite_web(python: Path, ground: Path, data: Path) -> tuple[subprocess.Popen[bytes], int]:
+    storage = ground / "graphite-web"
+    storage.mkdir()
+    (storage / "bench_settings.py").write_text(_SETTINGS.format(storage=str(storage), data=str(data)))
+    environment = _django(storage)
     subprocess.run(
         [str(python), "-m", "django", "migrate", "--run-syncdb", "--verbosity", "0"], env=environment, check=True
     )
