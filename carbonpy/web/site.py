@@ -34,6 +34,7 @@ from carbonpy.web.dispatch import Dispatch
 from carbonpy.web.limits import DEFAULT_LIMITS, Limits
 from carbonpy.web.packing import PARTIAL, pack
 from carbonpy.web.parameters import is_form, parse
+from carbonpy.web.relay import Relay
 from carbonpy.web.response_cache import ResponseCache
 
 #: What /version says: the graphite-web whose HTTP interface this is.  Grafana reads it as a version number.
@@ -43,6 +44,10 @@ PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 _log = Logger("console")
 _request_log = Logger("query")
 _AGAIN = (("Retry-After", "1"),)
+#: An answer of more pieces than this is handed to the client piece by piece.
+_FEW_CHUNKS = 4
+#: Seconds without a piece taken after which the client is disconnected.
+_PATIENCE = 60.0
 #: Passwords that are looked at at one time; each takes a core for a while.
 _MOST_VERIFYING = 4
 
@@ -224,7 +229,7 @@ class Root(Resource):
 
     def _send(self, request: BoundedRequest, query: Query, answer: Answer) -> None:
         self.answered.add(str(answer.status))
-        headers, body = request.responseHeaders, answer.body
+        headers, chunks = request.responseHeaders, answer.chunks
         request.setResponseCode(answer.status)
         headers.setRawHeaders(b"server", [f"carbonpy/{__version__}".encode()])
         headers.setRawHeaders(b"content-type", [answer.content_type.encode()])
@@ -233,14 +238,17 @@ class Root(Resource):
             headers.addRawHeader(name.encode(), value.encode("utf-8", "replace"))
             if name == PARTIAL:
                 _log.warn("an answer lacks something: {what}", what=value)
-        headers.setRawHeaders(b"content-length", [str(len(body)).encode()])
+        headers.setRawHeaders(b"content-length", [str(sum(map(len, chunks))).encode()])
         if self._log_requests:
             client = getattr(request.getClientAddress(), "host", "-")
             cached = any(name == "Age" for name, _ in answer.headers)
             text = request_log.line(client, query, answer, self._clock() - query.now, cached)
             _request_log.info("{line}", line=text)
-        request.write(body)
-        request.finish()
+        if len(chunks) > _FEW_CHUNKS and request.method != b"HEAD":
+            Relay(request, chunks, self._door.reactor, _PATIENCE)
+        else:
+            request.write(answer.body)
+            request.finish()
 
 
 def _unknown() -> Answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -120,6 +121,22 @@ def test_a_query_that_needs_too_much_memory_is_ended_and_says_so(carbonpy_daemon
     assert status in (400, 503) and b"memory" in body, (status, body)
     assert len(daemon.render("load.m00*", from_="-1min")) == 10
     assert daemon.get("/ready")[0] == 200
+
+
+def test_large_answers_come_whole_and_a_client_may_leave_in_the_middle(
+    carbonpy_daemon: Callable[..., RunningDaemon],
+) -> None:
+    daemon = carbonpy_daemon(web_extra={"WEB_PROCESSES": 1})
+    daemon.send_lines(lines(METRICS, int(time.time()) - 10, 2))
+    settle(daemon)
+    path = "/render?target=load.*&from=-1h&format=raw"
+    with socket.create_connection(("127.0.0.1", daemon.http_port)) as leaving:
+        leaving.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        assert leaving.recv(12) == b"HTTP/1.1 200"
+    status, body = daemon.get(path)
+    rows = body.decode().splitlines()
+    assert status == 200 and len(body) > 3_000_000 and len(rows) == len(METRICS)
+    assert all(row.count(",") == 3 + 3599 for row in rows)
 
 
 def test_processes_for_queries_end_with_the_daemon_whatever_they_do(one_process: RunningDaemon) -> None:
