@@ -79,7 +79,8 @@ class WebDaemon:
             health=self.health,
             metrics_text=self.metrics_text,
             ready=lambda: self.ready,
-            here=False,
+            # files alone never hold up the reactor's thread; caches and servers may
+            here=alone or not (sources.carbonlink_hosts or sources.cluster_servers),
         )
         self._port: Any = None
 

@@ -28,7 +28,6 @@ from carbonpy.daemons.querying import FilesAndCaches, Rulebook, SharedCatalog, S
 from carbonpy.daemons.worker_talk import Points, pack_answer, pack_peek, unpack_points, unpack_query
 from carbonpy.errors import CarbonError
 from carbonpy.net.children import OUT_OF_MEMORY
-from carbonpy.web.answer import Answer, sentence
 from carbonpy.writing.parcel import Blob, Parcel, ParcelBuffer, pack
 
 #: How much queries give way to the receiver.
@@ -38,6 +37,8 @@ _READ = 1 << 20
 _LOOK_INTERVAL = 0.05
 #: A process that is larger than this after a query is replaced.
 _LARGE = 1 << 28
+#: Bytes of a thread's stack; they count as memory of the query.
+_STACK = 1 << 20
 _NO_POINTS: Points = (np.empty(0, np.uint32), np.empty(0, np.float64))
 _PR_SET_PDEATHSIG = 1
 
@@ -191,12 +192,8 @@ def serve(input_fd: int, output_fd: int) -> None:
     """Answer queries until the input ends.  Raises ParentGone."""
     line = Line(input_fd, output_fd)
     setup = line.take()
-    starved: list[BaseException] = []
 
     def report(what: str, error: BaseException) -> None:
-        if isinstance(error, MemoryError):
-            starved.append(error)
-            return
         text = str(error) if isinstance(error, CarbonError) else "".join(traceback.format_exception(error))
         line.say(pack("log", {"what": what, "text": text[-20_000:]}))
 
@@ -222,22 +219,12 @@ def serve(input_fd: int, output_fd: int) -> None:
             # Should the parent be unable to end this query, the system does, whatever it is at.
             signal.setitimer(signal.ITIMER_REAL, seconds * 1.5 + 10)
             answer = service.answer(unpack_query(parcel), line.left)
-            if starved:
-                answer = _starved()
-            last = bool(starved) or _resident() > _LARGE
+            last = _resident() > _LARGE
             for pieces in pack_answer(answer, last):
                 line.say(pieces)
             signal.setitimer(signal.ITIMER_REAL, 0)
             if last:
                 return
-
-
-def _starved() -> Answer:
-    return sentence(
-        "the query was ended because it needed more memory than it may have (HTTP_MAX_MEMORY); "
-        "ask for less time or fewer series",
-        503,
-    )
 
 
 def main() -> int:
@@ -248,6 +235,7 @@ def main() -> int:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     give_back()
+    threading.stack_size(_STACK)
     os.nice(_NICENESS)
     output = os.dup(1)
     os.dup2(2, 1)

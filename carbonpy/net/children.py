@@ -25,4 +25,5 @@ def environment() -> dict[str, str]:
     """Ours, with the place that carbonpy was imported from: a child is never of another version than its parent."""
     root = os.path.dirname(os.path.dirname(os.path.abspath(carbonpy.__file__)))
     paths = [root, os.environ.get("PYTHONPATH", "")]
-    return {**dict.fromkeys(_ONE_THREAD, "1"), **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    quiet = {**dict.fromkeys(_ONE_THREAD, "1"), "MALLOC_ARENA_MAX": "2"}
+    return {**quiet, **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}

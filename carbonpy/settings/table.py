@@ -273,7 +273,8 @@ _GROUPS: tuple[tuple[str, str, tuple[Setting, ...]], ...] = (
              "Origins whose pages may ask from a browser, like https://grafana.example.org; * for every one; empty "
              "for none."),
         _row("HTTP_AUTH_FILE", OptionalPath(), "",
-             "A file with the users who may ask, a line for each as carbonpy password makes it; empty to answer everybody."),
+             "A file with the users who may ask, a line for each as carbonpy password makes it; empty to answer "
+             "everybody."),
         _row("HTTP_TLS_CERTIFICATE", OptionalPath(), "",
              "The certificate (PEM, with its chain) to answer over HTTPS, which needs pyOpenSSL; empty for HTTP."),
         _row("HTTP_TLS_KEY", OptionalPath(), "",

@@ -195,12 +195,22 @@ class Renderer:
         )
 
     def is_small(self, plan: Plan) -> bool:
-        """Whether fetching is so little work that it is not worth a change of threads."""
+        """Whether fetching is so little work that it is not worth a change of threads.  May look into files."""
         return (
             plan.requests is None
             and len(plan.targets) <= self._limits.direct_targets
             and all(map(_PLAIN.match, plan.targets))
+            and self._is_short(plan)
         )
+
+    def _is_short(self, plan: Plan) -> bool:
+        """Whether literal targets have few points in all, whatever the steps of their files."""
+        seconds = plan.until_time - plan.from_time
+        most = self._limits.direct_points
+        if seconds * len(plan.targets) <= most:
+            return True
+        infos = self._stores[plan.local].info(plan.targets).values()
+        return sum(info.points(plan.from_time, plan.until_time, plan.now) for info in infos) <= most
 
     # ---- its series
 

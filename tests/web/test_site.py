@@ -9,6 +9,8 @@ from support.asking import Asked, Response
 from twisted.logger import globalLogPublisher
 
 from carbonpy.errors import CarbonError
+from carbonpy.reading.store import Info
+from carbonpy.retention import Archive
 from carbonpy.web.limits import Limits
 from carbonpy.web.packing import accepts_gzip
 
@@ -50,6 +52,9 @@ class FailingStore:
     def find(self, pattern, leaves_only=False, since=None):
         raise self.error
 
+    def info(self, metrics):
+        raise self.error
+
 
 def test_a_few_literal_targets_are_answered_at_once(asked):
     assert Response(ask(asked, "/render?target=a.m0&target=a.m1&from=-5min").received).status == 200
@@ -83,6 +88,16 @@ def test_the_work_of_a_client_that_leaves_meanwhile_ends_soon(asked):
     asked.pool.step()
     assert connection.received == b""
     assert asked.site.answered.as_dict() == {"499": 1}
+
+
+def test_a_long_time_of_a_literal_target_is_not_read_in_the_reactors_thread(asked):
+    connection = ask(asked, "/render?target=a.m0&from=-1h&until=now")
+    assert Response(connection.received).status == 200 and not asked.pool.waiting
+    asked.store.info = lambda metrics: {metrics[0]: Info("sum", 0.0, (Archive(1, 86400),))}
+    connection = ask(asked, "/render?target=a.m0&from=-1d&until=now")
+    assert not connection.received and len(asked.pool.waiting) == 1
+    asked.pool.step()
+    assert Response(connection.received).status == 200
 
 
 def test_too_many_waiting_queries_are_told_to_come_back(asked):
