@@ -219,10 +219,13 @@ class FileReader:
             os.close(fd)
 
     def _new_block(self, span: Span, full: Block | None) -> Block:
-        # The room goes from block to block: fresh memory costs more than reading into it.
-        if full is not None:
-            return Block(span, full.give_back())
-        return Block(span, bytearray(max(_BLOCK_BYTES, span.count * POINT_SIZE)))
+        # Fresh memory costs more than reading into it, so the first block has room for one metric, which is what most
+        # queries ask for, and later ones hand their room on.
+        size = span.count * POINT_SIZE
+        if full is None:
+            return Block(span, bytearray(size))
+        room = full.give_back()
+        return Block(span, room if len(room) >= _BLOCK_BYTES else bytearray(max(_BLOCK_BYTES, size)))
 
     def _read_access(self, access: Access, from_time: int, until_time: int) -> tuple[Header, Found | None]:
         header = fetching.read_header(access)
