@@ -145,7 +145,7 @@ def test_what_can_change_at_once_does_and_what_cannot_is_said(carbonpy_daemon: C
     daemon.reload()
     settle(daemon, timeout=5)
     restart = [line for line in daemon.log().splitlines() if "after a restart" in line]
-    assert len(restart) == 3
+    assert len(restart) == 4  # both, and the catalogue and the events that lie beside the data
     assert any("LINE_RECEIVER_PORT" in line and str(old_port) in line and str(other) in line for line in restart)
     # The places are those of the start, until the restart.
     answer = ask(daemon, type="get-metadata", metric=metrics[0], key="aggregationMethod")
