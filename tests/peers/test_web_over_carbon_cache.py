@@ -53,7 +53,8 @@ def test_points_that_carbon_has_not_written_are_in_our_answers(tmp_path: Path, h
     command = [sys.executable, str(script), "--debug", "--config", str(config), "start"]
     environment = {**os.environ, "GRAPHITE_ROOT": str(place), "PYTHONPATH": ""}
     with running(command, place / "log", env=environment):
-        until("carbon listens", lambda: socket.create_connection(("127.0.0.1", lines), timeout=1).close() or True)
+        # on both ports: a cache that refuses a query once is left alone for REMOTE_RETRY_DELAY
+        until("carbon listens", lambda: all(map(_listens, (lines, queries))))
         with socket.create_connection(("127.0.0.1", lines)) as sender:
             sender.sendall(
                 "".join(
@@ -86,6 +87,11 @@ def test_points_that_carbon_has_not_written_are_in_our_answers(tmp_path: Path, h
             assert len(hot) > len(METRICS) // 3
         finally:
             service.kill()
+
+
+def _listens(port: int) -> bool:
+    socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    return True
 
 
 def _file(place: Path, metric: str) -> Path:
