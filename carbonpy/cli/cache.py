@@ -39,7 +39,6 @@ def parser() -> argparse.ArgumentParser:
     add_options(options, "cache")
     options.add_argument("--whitelist", metavar="FILE", help="patterns of the only names to accept")
     options.add_argument("--blacklist", metavar="FILE", help="patterns of names to refuse")
-    options.add_argument("--syslog", action="store_true", help="accepted for carbon's sake and ignored")
     return options
 
 

@@ -56,6 +56,7 @@ def add_options(options: argparse.ArgumentParser, name: str) -> None:
     options.add_argument("--logdir", metavar="D", help="log to files in this directory")
     options.add_argument("--logfile", metavar="F", help="log to this one file")
     options.add_argument("--umask", metavar="U", type=_octal, default=0o022, help="octal, default 022")
+    options.add_argument("--syslog", action="store_true", help="accepted for carbon's sake and ignored")
     options.add_argument(
         "--timeout", metavar="S", type=float, default=60.0, help="stop: seconds to wait until it is gone (default: 60)"
     )
@@ -101,7 +102,7 @@ class _Daemon:
         options, pidfile = self._options, self._pidfile
         for warning in self._settings.warnings:
             self._warn(warning)
-        if getattr(options, "syslog", False):
+        if options.syslog:
             self._warn("--syslog is ignored; log to files, or let the service supervisor keep standard error")
         os.umask(options.umask)
         running = pidfile.running()

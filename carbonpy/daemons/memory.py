@@ -1,6 +1,6 @@
 """Give freed memory back to the system.
 
-The law: a hint, never a condition; where the C library has no mallopt, nothing happens.
+The law: a hint, never a condition; where the C library knows nothing of it, nothing happens.
 """
 
 from __future__ import annotations
@@ -24,3 +24,11 @@ def give_back() -> None:
         return
     mallopt(_M_MMAP_THRESHOLD, _BYTES)
     mallopt(_M_TRIM_THRESHOLD, _BYTES)
+
+
+def trim() -> None:
+    """Give back at once what is free now."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (OSError, AttributeError):
+        return

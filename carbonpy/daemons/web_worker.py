@@ -10,6 +10,8 @@ parent; after a query that made it large it asks to be replaced.  It knows no Tw
 from __future__ import annotations
 
 import ctypes
+import fcntl
+import gc
 import os
 import resource
 import select
@@ -23,20 +25,27 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from carbonpy.daemons.memory import give_back
+from carbonpy.daemons.memory import trim
 from carbonpy.daemons.querying import FilesAndCaches, Rulebook, SharedCatalog, Sources, make_service, other_caches
 from carbonpy.daemons.worker_talk import Points, pack_answer, pack_peek, unpack_points, unpack_query
 from carbonpy.errors import CarbonError
 from carbonpy.net.children import OUT_OF_MEMORY
+from carbonpy.web.answer import Answer
 from carbonpy.writing.parcel import Blob, Parcel, ParcelBuffer, pack
 
 #: How much queries give way to the receiver.
 _NICENESS = 5
 _READ = 1 << 20
+#: Parcels up to this many bytes are written at once, though that copies them.
+_JOINED = 1 << 16
+#: Bytes that the line to the daemon takes without being read, where the system lets us choose.
+_PIPE = 1 << 20
 #: Seconds between two looks whether the client has left.
 _LOOK_INTERVAL = 0.05
 #: A process that is larger than this after a query is replaced.
 _LARGE = 1 << 28
+#: After a query that has read more points than this, the collector is called.
+_MANY_POINTS = 50_000
 #: Bytes of a thread's stack; they count as memory of the query.
 _STACK = 1 << 20
 _NO_POINTS: Points = (np.empty(0, np.uint32), np.empty(0, np.float64))
@@ -89,10 +98,11 @@ class Line:
     def say(self, pieces: Sequence[Blob]) -> None:
         """Send a parcel.  Raises ParentGone."""
         with self._lock:
-            view = memoryview(b"".join(pieces))
             try:
-                while view:
-                    view = view[os.write(self._output, view) :]
+                for piece in pieces if sum(map(len, pieces)) > _JOINED else [b"".join(pieces)]:
+                    view = memoryview(piece)
+                    while view:
+                        view = view[os.write(self._output, view) :]
             except BrokenPipeError:
                 raise ParentGone from None
 
@@ -180,6 +190,12 @@ def _resident() -> int:
         return 0
 
 
+def _is_bloated(answer: Answer) -> bool:
+    """Whether the process stays large after giving back what it can."""
+    trim()
+    return _resident() - sum(map(len, answer.chunks)) > _LARGE
+
+
 def _die_with_parent() -> None:
     """Have the system kill this process when its parent ends, as far as the system can."""
     try:
@@ -200,14 +216,21 @@ def serve(input_fd: int, output_fd: int) -> None:
     sources = Sources.from_fields(setup.fields["sources"])
     cache = ParentCache(line)
     rules = Rulebook(sources.schemas, sources.aggregations)
-    store = FilesAndCaches(
-        SharedCatalog(sources.catalog_file, cache.flush),
-        cache if sources.asks_parent else other_caches(sources),
-        sources.data_dir,
-        rules,
-        sources.hash_filenames,
-    )
-    service = make_service(sources, store, report)
+    try:
+        store = FilesAndCaches(
+            SharedCatalog(sources.catalog_file, cache.flush),
+            cache if sources.asks_parent else other_caches(sources),
+            sources.data_dir,
+            rules,
+            sources.hash_filenames,
+        )
+        service = make_service(sources, store, report)
+    except CarbonError as error:
+        report("queries cannot be answered", error)
+        sys.exit(1)
+    # What lives as long as the process need not be looked at by the collector.
+    gc.collect()
+    gc.freeze()
     _bound_memory(sources.max_memory)
     seconds = sources.max_seconds
     while True:
@@ -219,12 +242,15 @@ def serve(input_fd: int, output_fd: int) -> None:
             # Should the parent be unable to end this query, the system does, whatever it is at.
             signal.setitimer(signal.ITIMER_REAL, seconds * 1.5 + 10)
             answer = service.answer(unpack_query(parcel), line.left)
-            last = _resident() > _LARGE
-            for pieces in pack_answer(answer, last):
-                line.say(pieces)
+            last = _resident() > _LARGE and _is_bloated(answer)
+            line.say(pack_answer(answer, last))
             signal.setitimer(signal.ITIMER_REAL, 0)
             if last:
                 return
+            if answer.cost.read_points > _MANY_POINTS:
+                # Arrays in cycles are few for the collector's count, and large.
+                gc.collect()
+            del answer
 
 
 def main() -> int:
@@ -234,11 +260,14 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    give_back()
     threading.stack_size(_STACK)
     os.nice(_NICENESS)
     output = os.dup(1)
     os.dup2(2, 1)
+    try:
+        fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, _PIPE)
+    except (OSError, AttributeError):
+        pass
     try:
         serve(0, output)
     except ParentGone:

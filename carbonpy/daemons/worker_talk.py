@@ -3,8 +3,7 @@
     daemon -> process                                process -> daemon
     setup    how to make the service    (first)
     rules    texts of the rules files
-    query    a Query                                 chunk   a piece of the answer's body, any number of them
-                                                     answer  the rest of the Answer
+    query    a Query                                 answer  an Answer without its body, which follows as it is
     leave    the client has left
     points   cached points of metrics        <-      peek    metrics
     named    done                            <-      names   bring what was noted into the catalogue
@@ -16,7 +15,7 @@ The law: what was packed is unpacked equal, and only plain values travel: JSON a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,8 +27,6 @@ from carbonpy.writing.parcel import Blob, Parcel, pack
 
 #: (timestamps, values) of what is cached of a metric.
 Points = tuple[NDArray[np.uint32], NDArray[np.float64]]
-#: Bytes of one parcel ``chunk``.
-_CHUNK = 1 << 17
 
 
 def pack_query(query: Query) -> list[Blob]:
@@ -51,12 +48,8 @@ def unpack_query(parcel: Parcel) -> Query:
     return Query(parameters=parameters, body=bytes(parcel.blobs[0]), **fields)
 
 
-def pack_answer(answer: Answer, last: bool = False) -> Iterator[list[Blob]]:
-    """The parcels of an Answer.  last: the process ends after this one."""
-    for chunk in answer.chunks:
-        view = memoryview(chunk)
-        for start in range(0, len(view), _CHUNK):
-            yield pack("chunk", {}, [view[start : start + _CHUNK]])
+def pack_answer(answer: Answer, last: bool = False) -> list[Blob]:
+    """The parcel ``answer``, which does not have the body, and the pieces of that.  last: the process ends after it."""
     fields: dict[str, Any] = {
         "content_type": answer.content_type,
         "status": answer.status,
@@ -65,11 +58,13 @@ def pack_answer(answer: Answer, last: bool = False) -> Iterator[list[Blob]]:
         "cost": answer.cost._asdict(),
         "partial": list(answer.partial),
     }
-    yield pack("answer", {**fields, "last": True} if last else fields)
+    if last:
+        fields["last"] = True
+    return [*pack("answer", {**fields, "size": sum(map(len, answer.chunks))}), *answer.chunks]
 
 
 def unpack_answer(fields: dict[str, Any], chunks: Sequence[bytes]) -> Answer:
-    """The Answer of the fields of its last parcel and the pieces of its body."""
+    """The Answer of the fields of its parcel and the pieces of its body."""
     return Answer(
         chunks,
         content_type=fields["content_type"],

@@ -61,7 +61,7 @@ class Bounds(NamedTuple):
 
 
 class Worked(NamedTuple):
-    """What a process has answered: the fields of its last parcel, and the pieces of its body."""
+    """What a process has answered: the fields of its parcel ``answer``, and the body that followed it, in pieces."""
 
     fields: dict[str, Any]
     chunks: Sequence[bytes]
@@ -111,6 +111,7 @@ class WebWorkers:
     def ask(self, pieces: Sequence[Blob]) -> Deferred[Worked]:
         """Have a process work on the parcel that `pieces` make; cancel the Deferred when nobody wants it any more.
 
+        The process answers with a parcel ``answer`` whose field ``size`` says how many bytes of body follow it.
         Fails with QueryEnded.
         """
         job = _Job(self._forget)
@@ -228,6 +229,9 @@ class _Worker(ProcessProtocol):
         self._reactor = reactor
         self._buffer = ParcelBuffer()
         self._job: _Job | None = None
+        #: The fields of an answer whose body is on its way, how much of that is missing, and what has come.
+        self._fields: dict[str, Any] | None = None
+        self._missing = 0
         self._chunks: list[bytes] = []
         self._idle: Any = None
         self._ended: Deferred[None] = Deferred()
@@ -318,8 +322,20 @@ class _Worker(ProcessProtocol):
     # ---- what the process does
 
     def outReceived(self, data: bytes) -> None:
-        for parcel in self._buffer.feed(data + self._more()):
-            self._take(parcel)
+        data += self._more()
+        while data:
+            if self._missing:
+                self._chunks.append(data[: self._missing])
+                data = data[self._missing :]
+                self._missing -= len(self._chunks[-1])
+            else:
+                first = self._buffer.first(data)
+                if first is None:
+                    return
+                parcel, data = first
+                self._take(parcel)
+            if self._fields is not None and not self._missing:
+                self._answered()
 
     def _more(self) -> bytes:
         """What else is in the pipe: Twisted reads little at a time, and answers may be large."""
@@ -338,10 +354,8 @@ class _Worker(ProcessProtocol):
         return b"".join(pieces)
 
     def _take(self, parcel: Parcel) -> None:
-        if parcel.kind == "chunk":
-            self._chunks.append(bytes(parcel.blobs[0]))
-        elif parcel.kind == "answer":
-            self._answered(parcel.fields)
+        if parcel.kind == "answer":
+            self._fields, self._missing = parcel.fields, parcel.fields.pop("size")
         elif parcel.kind == "log":
             log.error("{what}: {text}", what=parcel.fields["what"], text=parcel.fields["text"])
         else:
@@ -351,9 +365,11 @@ class _Worker(ProcessProtocol):
         log.failure("a question of a process for queries could not be answered", failure)
         self.send(pack("unserved", {"why": failure.getErrorMessage()}))
 
-    def _answered(self, fields: dict[str, Any]) -> None:
+    def _answered(self) -> None:
         job, self._job = self._job, None
+        fields, self._fields = self._fields, None
         chunks, self._chunks = self._chunks, []
+        assert fields is not None
         if self._alive:
             if fields.pop("last", False):
                 # It has grown too large to go on, and ends by itself.

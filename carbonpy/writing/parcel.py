@@ -86,6 +86,19 @@ class ParcelBuffer:
             parcels.append(unpack(whole[:head_length], memoryview(whole)[head_length:]))
         return parcels
 
+    def first(self, data: bytes) -> tuple[Parcel, bytes] | None:
+        """The first parcel that `data` completes, and what stands behind it; None if there is none yet."""
+        self._buffer += data
+        if len(self._buffer) < PREFIX.size:
+            return None
+        head_length, body_length = PREFIX.unpack_from(self._buffer)
+        start, end = PREFIX.size + head_length, PREFIX.size + head_length + body_length
+        if len(self._buffer) < end:
+            return None
+        whole = bytes(self._buffer)
+        self._buffer.clear()
+        return unpack(whole[PREFIX.size : start], memoryview(whole)[start:end]), whole[end:]
+
 
 def pack_outcome(outcome: Outcome) -> list[Blob]:
     """An Outcome as the parcel ``done``."""

@@ -24,8 +24,9 @@ def read(size):
         data += piece
     return data
 
-def say(kind, fields=(), blobs=()):
-    data = b"".join(bytes(piece) for piece in pack(kind, dict(fields), blobs))
+def say(kind, fields=(), body=b""):
+    fields = dict(fields, size=len(body)) if kind == "answer" else dict(fields)
+    data = b"".join(map(bytes, pack(kind, fields))) + body
     while data:
         data = data[os.write(1, data):]
 
@@ -39,9 +40,7 @@ while (parcel := receive(read)) is not None:
     elif what == "starve":
         os._exit(OUT_OF_MEMORY)
     elif what == "large":
-        for number in range(200):
-            say("chunk", blobs=[bytes([number]) * 100_000])
-        say("answer", {"what": what})
+        say("answer", {"what": what}, b"".join(bytes([number]) * 100_000 for number in range(200)))
     elif what == "ask":
         say("question", {"n": 20})
         reply = receive(read)
