@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import whisper
+from support.certificates import pair
 from support.running import REPOSITORY, RunningDaemon, descendants, is_running
 from support.running_web import RunningWeb
 from support.waiting import until
@@ -128,6 +131,32 @@ def test_users_and_their_passwords_are_asked_for(web: Callable[..., RunningWeb],
     (tmp_path / "users").write_text(f"ann:{hashed('secret')}\n")
     service = web(tmp_path, HTTP_AUTH_FILE=tmp_path / "users")
     assert service.get("/render?target=a.*")[0] == 401 and service.get("/ready")[0] == 200
+
+
+def test_it_answers_over_https(tmp_path: Path) -> None:
+    for name, pem in zip(("cert.pem", "key.pem"), pair("localhost")):
+        (tmp_path / name).write_bytes(pem)
+    service = RunningWeb(
+        tmp_path / "web", None, {"HTTP_TLS_CERTIFICATE": tmp_path / "cert.pem", "HTTP_TLS_KEY": tmp_path / "key.pem"}
+    )
+    service.get = partial(_get_securely, service)  # type: ignore[method-assign]
+    service.start()
+    try:
+        assert service.get("/render?target=a.*&format=json") == (200, b"[]")
+    finally:
+        service.kill()
+
+
+def _get_securely(service: RunningWeb, path: str, timeout: float = 20.0) -> tuple[int, bytes]:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    connection = http.client.HTTPSConnection("127.0.0.1", service.http_port, timeout=timeout, context=context)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
 
 
 # ---- caches that have not written yet
