@@ -13,6 +13,7 @@ from carbonpy.rules.schemas import SchemaBook
 from carbonpy.settings import SETTINGS, load
 from carbonpy.settings.check import check
 from carbonpy.settings.documents import DOCUMENTS, write
+from carbonpy.settings.loading import PROGRAMS, rows_of
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
@@ -60,11 +61,14 @@ def test_every_default_that_is_shown_is_the_default_when_its_mark_is_removed(
     head, section, rest = re.split(r"(?m)^(cache:|\[cache\])\n", text, maxsplit=1)
     replacement = r"  \1" if name.endswith(".yaml") else r"\1"
     path = tmp_path / name
-    path.write_text(head + section + "\n" + re.sub(mark, replacement, rest))
-    shown, default = load(str(path), environ={}), load(None, environ={})
-    assert shown.warnings == []
-    assert set(shown.origins) == {(setting.section, setting.name) for setting in SETTINGS}
-    assert {s.name for s in SETTINGS if shown.value(s) != default.value(s)} == set()
+    for program in PROGRAMS:
+        if program in ("relay", "aggregator"):  # relative to where the file lies, which is elsewhere here
+            rest = re.sub("/opt/graphite/conf/([a-z]+-rules)", r"\1", rest)
+        path.write_text(head + section + "\n" + re.sub(mark, replacement, rest))
+        shown, default = load(str(path), program=program, environ={}), load(None, program=program, environ={})
+        assert shown.warnings == []
+        assert set(shown.origins) == {(setting.section, setting.name) for setting in rows_of(program)}
+        assert {s.name for s in rows_of(program) if shown.value(s) != default.value(s)} == set()
 
 
 def test_the_example_rules_parse_without_a_warning_and_match_what_they_say() -> None:

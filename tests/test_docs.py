@@ -13,7 +13,7 @@ import pytest
 from carbonpy.cli.main import COMMANDS, main
 from carbonpy.ingest.names import VERDICTS
 from carbonpy.settings import SETTINGS
-from carbonpy.settings.unsupported import SATISFIED, UNSUPPORTED
+from carbonpy.settings.unsupported import RELAY_UNSUPPORTED, SATISFIED, UNSUPPORTED
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*(ROOT / "docs").glob("*.rst"), ROOT / "README.rst", ROOT / "CHANGELOG.rst"])
@@ -65,7 +65,7 @@ def test_the_operators_page_has_every_command_and_every_option(capsys: pytest.Ca
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=NAMES)
 def test_every_setting_that_a_document_names_exists(path: Path) -> None:
-    known = {setting.name for setting in SETTINGS} | set(UNSUPPORTED) | set(SATISFIED) | FOREIGN
+    known = {setting.name for setting in SETTINGS} | {*UNSUPPORTED, *RELAY_UNSUPPORTED, *SATISFIED} | FOREIGN
     receivers = {name.removesuffix("_PORT") for name in known if name.endswith("_PORT")}
     named = set(re.findall(r"(?<![\w*])[A-Z]+(?:_[A-Z]+)+(?![\w*])", path.read_text()))
     assert sorted(named - known - receivers) == []

@@ -59,5 +59,5 @@ def main(argv: Sequence[str]) -> int:
             "BLACKLIST": options.blacklist,
         }
     )
-    places = ("STORAGE_DIR", "LOCAL_DATA_DIR", "JOURNAL_DIR", "LOG_DIR", "PID_DIR")
+    places = ("STORAGE_DIR", "LOCAL_DATA_DIR", "JOURNAL_DIR", "LOG_DIR", "PID_DIR", "CATALOG_FILE")
     return act(Program("cache", _run, "ledger", places), options, overrides)

@@ -32,7 +32,7 @@ READY_TIMEOUT = 15.0
 class Program(NamedTuple):
     """A daemon: its name, what runs it until it is told to stop, what of its /health is shown by ``status``.
 
-    places: names of settings of directories that are made when a USER is set.
+    places: names of settings of directories (or of files in them) that are made when a USER is set.
     """
 
     name: str
@@ -122,20 +122,19 @@ class _Daemon:
         """Be the daemon: pidfile, user, log, and then the work until it is told to stop."""
         from carbonpy.net.logs import TextLog, start_logging
 
-        options, cache = self._options, self._settings.cache
-        if cache.user:
-            make_directories(cache.user, [getattr(cache, name.lower()) for name in self._program.places])
-            make_directories(cache.user, [os.path.dirname(cache.catalog_file)])
+        options, own = self._options, self._settings.own
+        if own.user:
+            make_directories(own.user, map(self._place, self._program.places))
         self._pidfile.write()
         try:
-            warning = become(cache.user) if cache.user else None
+            warning = become(own.user) if own.user else None
             if warning:
                 self._warn(warning)
             to_files = (options.daemon or options.logdir) and not options.logfile
             log = TextLog(
-                directory=cache.log_dir if to_files else None,
+                directory=own.log_dir if to_files else None,
                 path=options.logfile,
-                daily=cache.enable_logrotation,
+                daily=own.enable_logrotation,
                 debug=options.debug,
             )
             start_logging(log, capture_output=options.daemon)
@@ -150,12 +149,16 @@ class _Daemon:
         finally:
             self._pidfile.remove()
 
+    def _place(self, name: str) -> str:
+        path: str = getattr(self._settings.own, name.lower())
+        return os.path.dirname(path) if name.endswith("_FILE") else path
+
     def _wait_until_ready(self, pid: int) -> int:
         """What the command does while the daemon opens its ports; its exit code."""
         name, instance = self._program.name, self._options.instance
-        log = self._options.logfile or os.path.join(self._settings.cache.log_dir, "console.log")
+        log = self._options.logfile or os.path.join(self._settings.own.log_dir, "console.log")
         deadline = time.monotonic() + READY_TIMEOUT
-        while self._settings.web.http_port and time.monotonic() < deadline:
+        while self._settings.http.http_port and time.monotonic() < deadline:
             if not is_alive(pid):
                 print(f"carbonpy {name}: the daemon ended while it started; {log} says why", file=sys.stderr)
                 return 1
@@ -184,14 +187,14 @@ class _Daemon:
             print(f"instance {self._options.instance} is not running (no live process in {self._pidfile.path})")
             return 1
         print(f"instance {self._options.instance} runs as process {pid}")
-        if not settings.web.http_port:
+        if not settings.http.http_port:
             return 0
         try:
             _, body = _get(settings, "/health")
             shown = json.loads(body)[self._program.shown]
         except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
             print(
-                f"its HTTP port {settings.web.http_interface}:{settings.web.http_port} "
+                f"its HTTP port {settings.http.http_interface}:{settings.http.http_port} "
                 f"gives no {self._program.shown}: {error}"
             )
             return 0
@@ -207,16 +210,16 @@ class _Daemon:
 def _get(settings: Settings, path: str) -> tuple[int, bytes]:
     """(status, body) of a GET to the daemon's own HTTP port.  Raises OSError or HTTPException."""
     host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(
-        settings.web.http_interface, settings.web.http_interface
+        settings.http.http_interface, settings.http.http_interface
     )
     connection: http.client.HTTPConnection
-    if settings.web.http_tls_certificate:
+    if settings.http is settings.web and settings.web.http_tls_certificate:
         # It is our own port on this machine, whatever name the certificate is for.
         connection = http.client.HTTPSConnection(
-            host, settings.web.http_port, timeout=3, context=ssl._create_unverified_context()
+            host, settings.http.http_port, timeout=3, context=ssl._create_unverified_context()
         )
     else:
-        connection = http.client.HTTPConnection(host, settings.web.http_port, timeout=3)
+        connection = http.client.HTTPConnection(host, settings.http.http_port, timeout=3)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()

@@ -58,5 +58,5 @@ def main(argv: Sequence[str]) -> int:
     """Run ``carbonpy web`` with these arguments; its exit code."""
     options = parser().parse_args(argv)
     overrides = overrides_of({"LOGDIR": options.logdir, "PIDFILE": options.pidfile})
-    places = ("STORAGE_DIR", "LOG_DIR", "PID_DIR")
+    places = ("STORAGE_DIR", "LOG_DIR", "PID_DIR", "CATALOG_FILE")
     return act(Program("web", _run, "web", places), options, overrides)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from carbonpy.settings.loading import load
-from carbonpy.settings.table import SECTIONS, SETTINGS, Setting
-from carbonpy.settings.unsupported import UNSUPPORTED
+from carbonpy.settings.table import SECTIONS, SECTIONS_OF, SETTINGS, Setting
+from carbonpy.settings.unsupported import RELAY_UNSUPPORTED, UNSUPPORTED
 
 _YAML_HEAD = """\
 # Every setting of carbonpy with its default.  Remove the "# " before a setting to change it.
@@ -53,12 +53,13 @@ Settings
 
 .. This page is made from the table of settings: python -m carbonpy.settings.documents
 
-``carbonpy cache --config FILE`` and ``carbonpy web --config FILE`` read one file. When its name ends in ``.yaml`` or
-``.yml`` it is YAML with the mappings ``cache:`` and ``web:`` and the names below in lower case; what is only for
-instance b stands below ``instances: {b: {cache: ..., web: ...}}``. Any other name is a ``carbon.conf`` with the
-sections ``[cache]`` and ``[web]``, and ``[cache:b]`` and ``[web:b]`` for instance b. An existing ``carbon.conf`` is
-read as it is. The default instance is ``a``; what is said for an instance wins over what is said for all, and the
-command line over both.
+Every daemon takes ``--config FILE``, and they may share one file: ``carbonpy cache`` and ``carbonpy web`` read the
+sections ``cache`` and ``web``, a relay reads ``relay``, an aggregator ``aggregator``. When the file's name ends in
+``.yaml`` or ``.yml`` it is YAML with the mappings ``cache:``, ``web:``, ``relay:`` and ``aggregator:`` and the names
+below in lower case; what is only for instance b stands below ``instances: {b: {cache: ..., web: ...}}``. Any other
+name is a ``carbon.conf`` with the sections ``[cache]``, ``[web]``, ``[relay]`` and ``[aggregator]``, and ``[cache:b]``
+and so on for instance b. An existing ``carbon.conf`` is read as it is. The default instance is ``a``; what is said for
+an instance wins over what is said for all, and the command line over both.
 
 ``carbonpy check-config FILE`` says what is wrong, with the line; ``carbonpy check-config --show FILE`` prints what is
 in force and where each value comes from. A wrong value is an error and the daemon does not start; a name that is not
@@ -111,13 +112,19 @@ def settings_rst() -> str:
                 lines.append(f"    *{setting.kind.description}; default* ``{default}``\\ *; {when}*\n")
     lines.append("Settings of carbon that carbonpy does not use\n" + "-" * 45 + "\n")
     lines.append("A file with one of these is read all the same, with a warning.\n")
-    for advice in dict.fromkeys(UNSUPPORTED.values()):
-        names = [name for name, what in UNSUPPORTED.items() if what == advice]
+    _unused(lines, UNSUPPORTED)
+    lines.append("Settings of carbon's relays and aggregators that carbonpy does not use\n" + "-" * 70 + "\n")
+    _unused(lines, {name: advice for name, advice in RELAY_UNSUPPORTED.items() if UNSUPPORTED.get(name) != advice})
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _unused(lines: list[str], unsupported: Mapping[str, str]) -> None:
+    for advice in dict.fromkeys(unsupported.values()):
+        names = [name for name, what in unsupported.items() if what == advice]
         lines.extend(textwrap.wrap(", ".join(f"``{name}``" for name in names), 120, break_on_hyphens=False))
         lines.append("")
         lines.extend(_wrapped(f"{advice[0].upper()}{advice[1:]}."))
         lines.append("")
-    return "\n".join(lines).rstrip() + "\n"
 
 
 #: Path in the source tree -> what makes its text.
@@ -136,7 +143,8 @@ def _groups(section: str) -> Iterator[tuple[str, list[Setting]]]:
 
 def _default(setting: Setting) -> object:
     """What the setting is when nothing is configured, neither in a file nor in the environment."""
-    bare = load(None, environ={})
+    program = next(name for name, sections in SECTIONS_OF.items() if setting.section in sections)
+    bare = load(None, program=program, environ={})
     if setting.name == "LOG_DIR":
         return bare.log_base
     return bare.value(setting) if setting.derived else setting.default

@@ -8,6 +8,7 @@ value, or raises ValueError with a sentence that says what would be right; `show
 from __future__ import annotations
 
 import ipaddress
+import json
 import math
 import os
 import re
@@ -189,6 +190,34 @@ class OptionalPath(Path):
 
     def read(self, raw: object) -> str:
         return "" if Kind.read(self, raw) == "" else super().read(raw)
+
+
+@dataclass(frozen=True)
+class Structure(Kind):
+    """Lists and mappings in YAML, or the same as JSON in one line; None for nothing."""
+
+    @property
+    def description(self) -> str:
+        return "lists and mappings in YAML, or None"
+
+    def read(self, raw: object) -> object:
+        if isinstance(raw, str):
+            text = raw.strip()
+            if text.lower() in ("", "none"):
+                return None
+            try:
+                raw = json.loads(text)
+            except ValueError:
+                raise ValueError("must be a list or a mapping in YAML, or JSON in one line") from None
+        if raw is None or isinstance(raw, list | dict):
+            return raw
+        raise ValueError("must be a list or a mapping in YAML, or JSON in one line")
+
+    def show(self, value: object) -> str:
+        return "None" if value is None else json.dumps(value)
+
+    def show_ini(self, value: object) -> str:
+        return self.show(value).replace("%", "%%")
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ from carbonpy.rules.ini import shown
 from carbonpy.settings import places
 from carbonpy.settings.places import RulesFiles
 from carbonpy.settings.sources import Entry, Source, read_source
-from carbonpy.settings.table import BY_NAME, SECTIONS, SETTINGS, Setting
-from carbonpy.settings.unsupported import SATISFIED, UNSATISFIED, UNSUPPORTED
+from carbonpy.settings.table import BY_NAME, SECTIONS, SECTIONS_OF, SETTINGS, Setting
+from carbonpy.settings.unsupported import RELAY_UNSUPPORTED, SATISFIED, UNSATISFIED, UNSUPPORTED
 
-#: What can be configured: ``carbonpy cache`` and ``carbonpy web``.
-PROGRAMS = ("cache", "web")
+#: What can be configured: ``carbonpy cache`` and its like.
+PROGRAMS = tuple(SECTIONS_OF)
 #: Settings of [cache] that may also stand in [web], where they are for carbonpy web.
 PLACES = frozenset(
     ("STORAGE_DIR", "CONF_DIR", "LOCAL_DATA_DIR", "CATALOG_FILE", "LOG_DIR", "PID_DIR", "USER", "TAG_HASH_FILENAMES")
@@ -77,27 +77,50 @@ class Settings:
     path: str | None
     cache: Values
     web: Values
+    relay: Values
+    aggregator: Values
     files: RulesFiles
     pidfile: str
     log_base: str
     warnings: list[str]
     origins: Mapping[tuple[str, str], str]
 
+    @property
+    def own(self) -> Values:
+        """The section with this program's directories, its user, its receivers and its log."""
+        values: Values = getattr(self, SECTIONS_OF[self.program][0])
+        return values
+
+    @property
+    def http(self) -> Values:
+        """The section with this program's HTTP_INTERFACE and HTTP_PORT."""
+        return self.web if "web" in SECTIONS_OF[self.program] else self.own
+
+    @property
+    def rows(self) -> tuple[Setting, ...]:
+        """The rows of the table that this program reads."""
+        return rows_of(self.program)
+
     def value(self, setting: Setting) -> Any:
         """The value of one row of the table."""
-        return getattr(self.web if setting.section == "web" else self.cache, setting.key)
+        return getattr(getattr(self, setting.section), setting.key)
 
     def describe(self) -> str:
         """The effective settings as a YAML file that says where each value comes from."""
         lines = [f"# carbon-{self.program}, instance {self.instance or '(none)'}, from {self.path or 'the defaults'}"]
-        for section in SECTIONS:
+        for section in SECTIONS_OF[self.program]:
             lines.append(f"{section}:")
-            for setting in SETTINGS:
+            for setting in self.rows:
                 if setting.section == section:
                     value = self.log_base if setting.name == "LOG_DIR" else self.value(setting)
                     text = f"  {setting.key}: {setting.kind.show(value)}"
                     lines.append(f"{text:<58}# {self.origins.get((section, setting.name), 'default')}")
         return "\n".join(lines) + "\n"
+
+
+def rows_of(program: str) -> tuple[Setting, ...]:
+    """The rows of the table that `program` reads, in the order of documents."""
+    return tuple(setting for setting in SETTINGS if setting.section in SECTIONS_OF[program])
 
 
 class Change(NamedTuple):
@@ -126,7 +149,7 @@ def compare(old: Settings, new: Settings) -> Changes:
     """Which settings differ in `new`, by whether a running daemon can take them on."""
     changes = [
         Change(setting, old.value(setting), new.value(setting))
-        for setting in SETTINGS
+        for setting in new.rows
         if old.value(setting) != new.value(setting)
     ]
     return Changes(
@@ -141,12 +164,13 @@ def reloaded(running: Settings, new: Settings) -> Settings:
     def section(name: str, values: Values) -> Values:
         rows = {
             setting.key: (new if setting.reload else running).value(setting)
-            for setting in SETTINGS
+            for setting in running.rows
             if setting.section == name
         }
         return Values(name, {**dict(values), **rows})
 
-    return replace(running, cache=section("cache", running.cache), web=section("web", running.web))
+    changed = {name: section(name, getattr(running, name)) for name in SECTIONS_OF[running.program]}
+    return replace(running, **changed)
 
 
 def read_text(path: str) -> str:
@@ -160,12 +184,14 @@ def read_text(path: str) -> str:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}; check the path and its permissions") from None
 
 
-def open_source(path: str | None, environ: Mapping[str, str]) -> tuple[Source, places.Surroundings]:
-    """The blocks of the file `path` (none at all for None) and what surrounds it.  Raises ConfigError."""
+def open_source(
+    path: str | None, environ: Mapping[str, str], program: str = "cache"
+) -> tuple[Source, places.Surroundings]:
+    """What `program` reads of the file `path` (nothing at all for None) and what surrounds it.  Raises ConfigError."""
     surrounding = places.surroundings(path, environ)
     if path is None:
         return Source((), ()), surrounding
-    return read_source(read_text(path), path, SECTIONS, surrounding.variables), surrounding
+    return read_source(read_text(path), path, SECTIONS_OF[program], surrounding.variables), surrounding
 
 
 def load(
@@ -183,10 +209,10 @@ def load(
     line for each problem.
     """
     if program not in PROGRAMS:
-        raise ConfigError(f"there are no settings for carbon-{program}; the programs are {' and '.join(PROGRAMS)}")
+        raise ConfigError(f"there are no settings for carbon-{program}; the programs are {', '.join(PROGRAMS)}")
     if "/" in instance or "\0" in instance or instance in (".", ".."):
         raise ConfigError(f"instance {instance!r} cannot be part of a file's name; use letters and digits")
-    source, surrounding = open_source(path, os.environ if environ is None else environ)
+    source, surrounding = open_source(path, os.environ if environ is None else environ, program)
     reading = _Reading(instance, program)
     mine = [block for block in source.blocks if block.instance in (None, instance)]
     # Places under [web] are those of [cache] for carbonpy web, so they come last there and win.
@@ -240,9 +266,10 @@ class _Reading:
             if upper in OPTIONS:
                 options[upper] = places.clean(str(raw))
                 continue
-            section = next((section for section in SECTIONS if (section, upper) in BY_NAME), None)
+            mine = SECTIONS_OF[self.program]
+            section = next((section for section in mine if (section, upper) in BY_NAME), None)
             if section is None:
-                self.problems.append(f"command line: {upper}: {_advice('cache', upper, str(raw)) or 'remove it'}")
+                self.problems.append(f"command line: {upper}: {_advice(mine[0], upper, str(raw)) or 'remove it'}")
                 continue
             try:
                 value = BY_NAME[section, upper].kind.read(raw)
@@ -258,8 +285,9 @@ def _advice(section: str, name: str, value: str) -> str | None:
     """What to do about a name that is not in the table; None when there is nothing to do."""
     if name in SATISFIED:
         return None if value.strip().lower() in SATISFIED[name] else UNSATISFIED[name]
-    if name in UNSUPPORTED:
-        return f"not supported: {UNSUPPORTED[name]}"
+    advice = (UNSUPPORTED if section in ("cache", "web") else RELAY_UNSUPPORTED).get(name)
+    if advice is not None:
+        return f"not supported: {advice}"
     if section == "web" and name in PLACES:
         return "only carbonpy web uses it here; carbonpy cache takes that of [cache]"
     for other in SECTIONS:
@@ -282,24 +310,25 @@ def _settled(
     instance = reading.instance
     common = {name: str(reading.common[s, name]) for s, name in reading.common if BY_NAME[s, name].derived}
     own = {name: str(reading.own[s, name]) for s, name in reading.own if BY_NAME[s, name].derived}
-    directories = places.derived(surrounding, common, own, instance)
+    directories = places.derived(surrounding, common, own, program, instance)
     values: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
     warnings = [*source.warnings, *reading.warnings]
-    for setting in SETTINGS:
+    for setting in rows_of(program):
         key = setting.section, setting.name
         if setting.derived:
             value: object = directories[setting.name]
         else:
             value = reading.own.get(key, reading.common.get(key, setting.kind.read(setting.default)))
         values[setting.section][setting.key] = value
-    if program == "cache" and instance != "a" and ("web", "HTTP_PORT") not in reading.origins:
-        values["web"]["http_port"] = 0
+    home, http = SECTIONS_OF[program][0], SECTIONS_OF[program][-1]
+    if program != "web" and instance != "a" and (http, "HTTP_PORT") not in reading.origins:
+        values[http]["http_port"] = 0
         warnings.append(
-            f"instance {instance!r} has no HTTP_PORT of its own, so it does not answer queries over HTTP; "
-            f"set HTTP_PORT for it ([web:{instance}] in carbon.conf, instances: {instance}: web: in YAML)"
+            f"instance {instance!r} has no HTTP_PORT of its own, so it does not answer over HTTP; "
+            f"set HTTP_PORT for it ([{http}:{instance}] in carbon.conf, instances: {instance}: {http}: in YAML)"
         )
     log_base = directories["LOG_DIR"]
-    values["cache"]["log_dir"] = options.get("LOGDIR") or places.log_directory(log_base, program, instance)
+    values[home]["log_dir"] = options.get("LOGDIR") or places.log_directory(log_base, program, instance)
     files = places.rules_files(directories["CONF_DIR"])
     files = files._replace(
         whitelist=options.get("WHITELIST", files.whitelist), blacklist=options.get("BLACKLIST", files.blacklist)
@@ -310,6 +339,8 @@ def _settled(
         path=path,
         cache=Values("cache", values["cache"]),
         web=Values("web", values["web"]),
+        relay=Values("relay", values["relay"]),
+        aggregator=Values("aggregator", values["aggregator"]),
         files=files,
         pidfile=options.get("PIDFILE") or places.pidfile(directories["PID_DIR"], program, instance),
         log_base=log_base,

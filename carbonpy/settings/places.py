@@ -18,6 +18,14 @@ from typing import NamedTuple
 DEFAULT_ROOT = "/opt/graphite"
 
 
+#: NAMEs of rules files that can be elsewhere, and what they are called in CONF_DIR.
+RULES = {
+    "RELAY_RULES": "relay-rules.conf",
+    "AGGREGATION_RULES": "aggregation-rules.conf",
+    "REWRITE_RULES": "rewrite-rules.conf",
+}
+
+
 class RulesFiles(NamedTuple):
     """Paths of the rules files, which need not exist."""
 
@@ -53,7 +61,7 @@ def surroundings(config: str | None, environ: Mapping[str, str]) -> Surroundings
 
 
 def derived(
-    surrounding: Surroundings, common: Mapping[str, str], own: Mapping[str, str], instance: str
+    surrounding: Surroundings, common: Mapping[str, str], own: Mapping[str, str], program: str, instance: str
 ) -> dict[str, str]:
     """All directories by NAME: what `own` (this instance) or `common` (every instance) sets, else what follows."""
     base = common.get("STORAGE_DIR", surrounding.storage_dir)
@@ -61,12 +69,15 @@ def derived(
         "STORAGE_DIR": base,
         "CONF_DIR": surrounding.conf_dir,
         "PID_DIR": base,
-        "LOG_DIR": join(base, "log", "carbon-cache"),
+        "LOG_DIR": join(base, "log", "carbon-cache" if program == "web" else f"carbon-{program}"),
         "LOCAL_DATA_DIR": join(base, "whisper"),
         **common,
         **own,
     }
     found.setdefault("JOURNAL_DIR", join(found["STORAGE_DIR"], "journal", instance or "none"))
+    found.setdefault("SPOOL_DIR", join(found["STORAGE_DIR"], "spool", f"{program}-{instance or 'none'}"))
+    for name, file in RULES.items():
+        found[name] = join(found["CONF_DIR"], found.get(name, file))
     found.setdefault("EVENTS_FILE", join(dirname(found["LOCAL_DATA_DIR"]), "events.sqlite"))
     found.setdefault("CATALOG_FILE", join(dirname(found["LOCAL_DATA_DIR"]), _named("catalog", instance) + ".sqlite"))
     return found

@@ -18,8 +18,8 @@ import yaml
 from carbonpy.errors import ConfigError
 from carbonpy.rules.ini import DEFAULT, Section, read_ini, shown, substitute
 
-#: Sections of other programs, which share carbon.conf with the cache.
-_OTHER_PROGRAMS = ("relay", "aggregator", "aggregator-cache")
+#: Sections of programs, which share one file: what a program does not read is another one's.
+_OTHER_PROGRAMS = ("cache", "web", "relay", "aggregator", "aggregator-cache")
 
 
 class Entry(NamedTuple):

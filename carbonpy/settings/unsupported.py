@@ -13,7 +13,7 @@ _TAGS = "names and tags go into CATALOG_FILE and are not posted to graphite-web;
 _PROTOBUF = "there is no protobuf receiver; let senders use the line or the pickle port"
 _RELAY = "the cache sends nothing on; carbonpy's own metrics stay in its own cache, so remove the line"
 
-#: NAME -> what to do instead.
+#: NAME -> what to do instead, for [cache] and [web].
 UNSUPPORTED = {
     "MIN_TIMESTAMP_LAG": "a sweep carries all points of a metric; raise SWEEP_INTERVAL to write later and more at once",
     "WHITELISTS_DIR": "carbon never read it either; the lists are whitelist.conf and blacklist.conf in CONF_DIR",
@@ -78,6 +78,36 @@ UNSUPPORTED = {
     "LOG_AGGREGATOR_MISSES": "it is for aggregators; remove the line",
     "CACHE_METRIC_NAMES_MAX": "it is for aggregators; MAX_METRICS bounds the names that the cache knows",
     "CACHE_METRIC_NAMES_TTL": "it is for aggregators; MAX_METRICS bounds the names that the cache knows",
+}
+_QUEUE = "QUEUE_POLICY says what happens when a destination takes less than comes; remove the line"
+_BATCH = "what has been gathered is sent at once; remove the line"
+_RESET = "ACKNOWLEDGE_TIMEOUT ends connections that do not deliver; remove the line"
+_FILES = "it is for caches; remove the line"
+
+#: The same for [relay] and [aggregator].
+RELAY_UNSUPPORTED = {
+    **{
+        name: advice
+        for name, advice in UNSUPPORTED.items()
+        if advice in (_AMQP, _MANHOLE, _CERES, _TAGS) or name in ("WHITELISTS_DIR", "RAVEN_DSN")
+    },
+    "USE_FLOW_CONTROL": _QUEUE,
+    "MAX_QUEUE_SIZE_HARD_PCT": _QUEUE,
+    "TIME_TO_DEFER_SENDING": _BATCH,
+    "USE_RATIO_RESET": _RESET,
+    "MIN_RESET_STAT_FLOW": _RESET,
+    "MIN_RESET_RATIO": _RESET,
+    "MIN_RESET_INTERVAL": _RESET,
+    "DESTINATION_POOL_REPLICAS": "name the members in CLUSTERS, in a cluster of type lb",
+    "DESTINATIONS_POOL_REPLICAS": "carbon never read it either; remove the line",
+    "LOG_AGGREGATOR_MISSES": "what no rule matches is counted, not logged; remove the line",
+    "CACHE_METRIC_NAMES_MAX": "MAX_METRICS bounds the names that are known; remove the line",
+    "CACHE_METRIC_NAMES_TTL": "MAX_METRICS bounds the names that are known; remove the line",
+    "RELAY_CACHE_METRICS": _FILES,
+    "LOCAL_DATA_DIR": _FILES,
+    "MAX_CACHE_SIZE": _FILES,
+    "MAX_UPDATES_PER_SECOND": _FILES,
+    "DATABASE": _FILES,
 }
 #: Settings that ask for nothing when they say this: they are satisfied, without a word.
 SATISFIED = {"USE_INSECURE_UNPICKLER": ("false", "no", "off", "0")}

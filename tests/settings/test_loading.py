@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from carbonpy.errors import ConfigError
-from carbonpy.settings import SETTINGS, compare, load, reloaded
+from carbonpy.settings import compare, load, reloaded
 from carbonpy.settings.kinds import Choice, Flag, Number, Port
-from carbonpy.settings.unsupported import UNSUPPORTED
+from carbonpy.settings.loading import rows_of
+from carbonpy.settings.unsupported import RELAY_UNSUPPORTED, UNSUPPORTED
 
 
 def written(tmp_path: Path, text: str, name: str = "carbon.conf") -> str:
@@ -116,7 +117,8 @@ def test_what_carbon_knows_and_carbonpy_does_not_is_one_warning_each_with_advice
 
 
 def test_a_setting_is_in_the_table_or_unsupported_but_not_both() -> None:
-    assert not {setting.name for setting in SETTINGS} & set(UNSUPPORTED)
+    assert not {setting.name for setting in rows_of("cache")} & set(UNSUPPORTED)
+    assert not {setting.name for setting in rows_of("relay") + rows_of("aggregator")} & set(RELAY_UNSUPPORTED)
 
 
 def test_the_insecure_unpickler_is_warned_of_only_when_it_is_wanted(tmp_path: Path) -> None:
@@ -279,8 +281,35 @@ def test_the_web_program_has_places_and_a_port_of_its_own(tmp_path: Path) -> Non
     assert (web.pidfile, web.cache.log_dir) == ("/s/carbon-web-b.pid", "/s/log/carbon-cache/carbon-web-b")
     assert (web.web.http_port, web.web.cluster_servers, web.warnings) == (8080, ("http://a:8080",), [])
     assert (web.cache.local_data_dir, web.web.events_file) == ("/s/whisper", "/s/events.sqlite")
-    with pytest.raises(ConfigError, match="the programs are cache and web"):
-        load(path, program="relay")
+    with pytest.raises(ConfigError, match="the programs are cache, web, relay, aggregator"):
+        load(path, program="mail")
+
+
+def test_a_relay_reads_its_own_section_and_has_places_of_its_own(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "[cache]\nSTORAGE_DIR = /c\nLINE_RECEIVER_PORT = nonsense\n"
+        "[relay]\nSTORAGE_DIR = /s\nDESTINATIONS = h:1:a, g:2\n"
+        "RELAY_RULES = other.conf\nUSE_FLOW_CONTROL = True\n[relay:b]\nHTTP_PORT = 88\n[aggregator]\nFORWARD_ALL = x\n",
+    )
+    a, b = load(path, program="relay"), load(path, program="relay", instance="b")
+    assert (a.relay.destinations, a.relay.line_receiver_port, a.relay.http_port) == (("h:1:a", "g:2"), 2013, 8081)
+    assert (a.pidfile, a.relay.spool_dir) == ("/s/carbon-relay-a.pid", "/s/spool/relay-a")
+    assert a.relay.log_dir == "/s/log/carbon-relay/carbon-relay-a"
+    assert (a.relay.relay_rules, a.relay.rewrite_rules) == (f"{tmp_path}/other.conf", f"{tmp_path}/rewrite-rules.conf")
+    assert (b.http.http_port, b.own) == (88, b.relay)
+    assert a.warnings == [f"{path}:8 [relay] USE_FLOW_CONTROL: not supported: {RELAY_UNSUPPORTED['USE_FLOW_CONTROL']}"]
+    with pytest.raises(ConfigError, match="FORWARD_ALL = x: must be True or False"):
+        load(path, program="aggregator")
+    assert load(None, program="aggregator").aggregator.relay_method == "consistent-hashing"
+
+
+def test_clusters_and_routes_are_given_on_as_yaml_has_them(tmp_path: Path) -> None:
+    path = written(tmp_path, "relay:\n  clusters: {a: {type: forward}}\n  routes:\n  - match: x\n", "c.yaml")
+    relay = load(path, program="relay").relay
+    assert (relay.clusters, relay.routes) == ({"a": {"type": "forward"}}, [{"match": "x"}])
+    with pytest.raises(ConfigError, match="must be a list or a mapping in YAML"):
+        load(written(tmp_path, "relay: {routes: 7}\n", "d.yaml"), program="relay")
 
 
 def test_a_running_daemon_takes_what_it_can_and_keeps_what_needs_a_restart() -> None:
@@ -309,7 +338,7 @@ def _values(kind: object) -> st.SearchStrategy[object]:
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_what_describes_settings_gives_the_same_settings_when_loaded(tmp_path: Path, data: st.DataObject) -> None:
-    rows = [row for row in SETTINGS if not _values(row.kind).is_empty]
+    rows = [row for row in rows_of("cache") if not _values(row.kind).is_empty]
     chosen = {row.name: data.draw(_values(row.kind)) for row in data.draw(st.lists(st.sampled_from(rows), max_size=8))}
     chosen |= {"STORAGE_DIR": "/a b/ü", "USER": data.draw(st.sampled_from(["", "no", "1", "it's", '"', "a: b # c"]))}
     first = load(None, overrides=chosen)
