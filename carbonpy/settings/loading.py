@@ -169,7 +169,9 @@ def reloaded(running: Settings, new: Settings) -> Settings:
         }
         return Values(name, {**dict(values), **rows})
 
-    changed = {name: section(name, getattr(running, name)) for name in SECTIONS_OF[running.program]}
+    changed: dict[str, Any] = {
+        name: section(name, getattr(running, name)) for name in SECTIONS_OF[running.program]
+    }
     return replace(running, **changed)
 
 

@@ -223,7 +223,7 @@ _GROUPS: tuple[tuple[str, str, tuple[Setting, ...]], ...] = (
 
 def all_settings() -> tuple[Setting, ...]:
     """Every row with its section and group, in the order of documents."""
-    rows = []
+    rows: list[Setting] = []
     for section, group, settings in _GROUPS:
         rows.extend(replace(setting, section=section, group=group) for setting in settings)
     return tuple(rows)
