@@ -137,7 +137,9 @@ def _rule(line: str, number: int) -> AggregateRule:
     output, frequency, right = _halves(line)
     words = right.split()
     if len(words) != 2:
-        raise ConfigError("behind the '=' stand a method and one input pattern; write output (frequency) = method input")
+        raise ConfigError(
+            "behind the '=' stand a method and one input pattern; write output (frequency) = method input"
+        )
     method, pattern = known_method(words[0]), words[1]
     try:
         interval = int(frequency.lstrip("(").rstrip(")"))

@@ -4,7 +4,7 @@ The law is carbon's (rewrite.py of carbon 1.1): sections ``[pre]`` and ``[post]`
 expression = replacement``, split at the first ``=``, blanks around both gone; lines that begin with ``#`` are comments.
 Every rule of a section is applied to the name that the rules before it left, to all places where it is found, and
 none ends the others.  Lines that are no rule or no regular expression, and rules in no section or another one, are
-passed over with a warning.  So is one whose replacement names a group that is not there: in carbon it costs every point.
+passed over with a warning.  So is one whose replacement names a group that is not there: carbon loses all points by it.
 
 Unlike carbon, a changed file replaces all rules: a section that is gone is no longer in force.
 """
