@@ -26,12 +26,17 @@ _PREFIX = ".new-"
 _SUFFIX = ".part"
 _ZEROS = bytes(65536)
 #: What link(2) answers where the file system has no hard links (FUSE mounts, network shares).
-_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 def is_temporary(name: str) -> bool:
     """Whether a file of this (base) name is a creation that a crash left unfinished."""
     return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
+
+
+def temporary_name(path: str) -> str:
+    """A name beside `path` that no other program uses and that `is_temporary` recognises."""
+    return f"{path[: path.rfind('/') + 1]}{_PREFIX}{os.urandom(8).hex()}{_SUFFIX}"
 
 
 def create(
@@ -115,7 +120,7 @@ class NewFile:
             self.abandon()
             raise
         if fsync:
-            _sync_directory(os.path.dirname(self._target))
+            sync_directory(os.path.dirname(self._target))
 
     def abandon(self) -> None:
         """Close and remove the file without a name."""
@@ -151,7 +156,7 @@ def _publish(temporary: str, target: str) -> None:
     except FileExistsError:
         raise FileAlreadyExists(f"File {target} already exists!") from None
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno not in NO_LINKS:
             raise
         if os.path.lexists(target):
             raise FileAlreadyExists(f"File {target} already exists!") from None
@@ -160,7 +165,8 @@ def _publish(temporary: str, target: str) -> None:
         os.unlink(temporary)
 
 
-def _sync_directory(directory: str) -> None:
+def sync_directory(directory: str) -> None:
+    """Have the names in a directory on the disk."""
     fd = os.open(directory or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

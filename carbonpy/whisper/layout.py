@@ -152,7 +152,7 @@ def pack_header(archives: Iterable[tuple[int, int]], xff: float = 0.5, method: s
     return make_header(archives, xff, method).pack()
 
 
-def parse_header(data: bytes, path: object) -> Header:
+def parse_header(data: bytes | bytearray, path: object) -> Header:
     """The Header at the start of `data`, which may go on behind it.  Raises CorruptWhisperFile(.., path)."""
     if len(data) < METADATA.size:
         raise CorruptWhisperFile("Unable to read header", path)

@@ -80,8 +80,8 @@ class Running:
             rows = np.flatnonzero(known[:, column])
             self.add(rows, values[rows, column])
 
-    def results(self, slots: int) -> Floats:
-        """The aggregate of every row, of `slots` fine slots each; NaN for a row without values."""
+    def results(self, slots: int | NDArray[np.int64]) -> Floats:
+        """The aggregate of every row, of `slots` fine slots (each, or row by row); NaN for a row without values."""
         method = self._method
         with np.errstate(all="ignore"):
             result = self.value

@@ -1,0 +1,250 @@
+"""Other archives, another method or xFilesFactor for a file, from the best that it still knows of each span.
+
+The law.  Every new archive gets, for each of its slots within its reach, in this order:
+
+1. The finest data that covers the whole slot: an old value of the same step as it is; else the aggregate of all finer
+   values in the slot, where enough are known by the xFilesFactor.  A new archive is made of the next finer new one, as
+   a daemon would have made it, and that one reaches back here as far as the old values do.
+2. Finer data that covers the slot in part, because newer points have taken the places of the rest.
+3. A value of a coarser old archive, in the slot of its own time (or in all slots of its span: `spread`), where no finer
+   archive can know better.
+
+So resizing to the same archives changes no value, and no old value within the new reach is lost unless a finer one
+stands for it, or the xFilesFactor says that it is too few.  Whatever is in a ring counts, also points older than the
+retention that nothing has overwritten, and points of the future as long as their places are free.
+
+The whisper package's script writes old points through update_many instead: coarse values get aggregated with fine ones,
+propagation that fails drops what a coarse archive had, and fine values beyond a narrower archive replace aggregates.
+Where both keep the same values the bytes are the same, too, since `_Replay` finds the place where that script's
+first point of each ring goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from carbonpy.timespan import align
+from carbonpy.whisper.fetching import span_of
+from carbonpy.whisper.image import Ints, Known, known_of, lay_ring, parse_image
+from carbonpy.whisper.layout import AVG_ZERO, SUM, ArchiveSpan, Header, make_header
+from carbonpy.whisper.running import Running
+
+
+def changed_header(
+    old: Header,
+    archives: Iterable[tuple[int, int]] | None = None,
+    xff: float | None = None,
+    method: str | None = None,
+) -> Header:
+    """A header like `old` in all that is None.  Raises as `make_header`."""
+    return make_header(
+        [(archive.step, archive.points) for archive in old.archives] if archives is None else archives,
+        old.xff if xff is None else xff,
+        old.method_name if method is None else method,
+    )
+
+
+def resize(data: bytes | bytearray, path: object, new: Header, now: float, *, spread: bool = False) -> bytes:
+    """The bytes of a file with the header `new` and what `data`, a whole file, knows.  Pure; `path` is for messages.
+
+    `now` decides what the new archives reach.  With `spread` a value that only a coarser archive has goes to all the
+    finer slots of its span (a sum in equal parts), not only to the first.  Raises CorruptWhisperFile.
+    """
+    old = parse_image(data, path)
+    sources = [Source.of(data, archive, now) for archive in old.archives]
+    first = _Replay(new, now).first_slots(old, [source.known for source in sources])
+    parts = [new.pack()]
+    made: Known | None = None
+    for level, archive in enumerate(new.archives):
+        finer = new.archives[level - 1].step if level else 0
+        made = _made(sources, made, finer, archive.step, new)
+        shown = _with_coarser(sources, made, archive, now, spread or new.method == AVG_ZERO, new.method)
+        parts.append(lay_ring(_placed(shown, archive, now), archive, first[level]).tobytes())
+    return b"".join(parts)
+
+
+class Source(NamedTuple):
+    """An old ring: all it knows, and which slots it would know if they had ever been written.  Immutable.
+
+    A slot is *covered* unless a newer point has taken its place: from `covered_from` on, except the slots in `taken`,
+    whose places hold points of the future.
+    """
+
+    step: int
+    known: Known
+    covered_from: int
+    taken: Ints
+
+    @classmethod
+    def of(cls, data: bytes | bytearray, archive: ArchiveSpan, now: float) -> Source:
+        """The ring of `archive` in the file `data`."""
+        known = known_of(data, archive)
+        present = int(np.searchsorted(known.slots, int(now), side="right"))
+        newest = int(known.slots[present - 1]) if present else 0
+        taken = known.slots[present:] - archive.retention
+        return cls(archive.step, known, newest - archive.retention + archive.step, taken)
+
+
+def _covered(sources: Sequence[Source], slots: Ints, width: int) -> NDArray[np.bool_]:
+    """Whether one of the `sources` covers all of `width` seconds, for each of the slots."""
+    answer = np.zeros(len(slots), dtype=np.bool_)
+    for source in sources:
+        free = np.searchsorted(source.taken, slots) == np.searchsorted(source.taken, slots + width)
+        answer |= (slots >= source.covered_from) & free
+    return answer
+
+
+def _made(sources: Sequence[Source], finer: Known | None, finer_step: int, step: int, new: Header) -> Known:
+    """What slots of `step` seconds get from data of their own or a finer step: points 1 and 2 of the law.
+
+    `finer` is the same for the next finer new archive, of `finer_step` seconds.
+    """
+    whole: list[Known] = []
+    partial: list[Known] = []
+    if finer is not None:
+        below = [source for source in sources if source.step <= finer_step]
+        known = _aggregated(finer, finer_step, step, new)
+        covered = _covered(below, known.slots, step)
+        whole.append(Known(known.slots[covered], known.values[covered]))
+        partial.append(Known(known.slots[~covered], known.values[~covered]))
+    for source in sources:
+        if source.step == step:
+            whole.append(source.known)
+        elif finer_step < source.step < step:
+            known = _aggregated(source.known, source.step, step, new)
+            covered = _covered([source], known.slots, step)
+            whole.append(Known(known.slots[covered], known.values[covered]))
+            partial.append(Known(known.slots[~covered], known.values[~covered]))
+    return Known.first_of(whole + partial[::-1]) if whole else Known.nothing()
+
+
+def _aggregated(fine: Known, fine_step: int, step: int, new: Header) -> Known:
+    """Coarse slots of those fine ones, where enough are known.  The steps need not divide each other."""
+    if not len(fine.slots):
+        return fine
+    coarse = _slots(fine.slots, step)
+    starts = np.flatnonzero(np.diff(coarse, prepend=-1))
+    sizes = np.diff(starts, append=len(coarse))
+    slots: Ints = coarse[starts]
+    # Fine slots that begin in the coarse one: a constant where the steps divide each other.
+    total = (slots + step + fine_step - 1) // fine_step - (slots + fine_step - 1) // fine_step
+    enough = sizes / total >= new.xff
+    starts, sizes, slots, total = starts[enough], sizes[enough], slots[enough], total[enough]
+    running = Running.empty(new.method, len(slots))
+    running.add_groups(starts, sizes, fine.values)
+    return Known(slots, running.results(total))
+
+
+def _slots(times: Ints, step: int) -> Ints:
+    """The slots that `times` fall in."""
+    return align(times, step)  # type: ignore[arg-type,return-value]
+
+
+def _reach(archive: ArchiveSpan, now: float) -> tuple[int, int]:
+    """The oldest and the newest slot that an archive can be asked for."""
+    newest = align(int(now), archive.step)
+    return newest - (archive.points - 1) * archive.step, newest
+
+
+def _with_coarser(
+    sources: Sequence[Source], made: Known, archive: ArchiveSpan, now: float, spread: bool, method: int
+) -> Known:
+    """Point 3 of the law: what is `made`, and coarser old values where no finer archive can know better."""
+    oldest, newest = _reach(archive, now)
+    step = archive.step
+    shown = made
+    for number, source in enumerate(sources):
+        if source.step <= step:
+            continue
+        coarse = source.known.between(oldest, newest + step - 1)
+        slots = _slots(coarse.slots, step)
+        begin = np.searchsorted(shown.slots, slots)
+        held = np.searchsorted(shown.slots, slots + source.step) - begin
+        there = np.append(shown.slots, -1)[begin] == slots
+        wanted = ~there & ((held == 0) | ~_covered(sources[:number], coarse.slots, source.step))
+        values = coarse.values
+        if not spread:
+            shown = Known.first_of((shown, Known(slots[wanted], values[wanted])))
+            continue
+        ratio = max(source.step // step, 1)
+        if method == SUM:
+            values = values / ratio
+        times = slots[wanted, None] + np.arange(ratio) * step
+        every = Known(times.ravel(), np.repeat(values[wanted], ratio))
+        # A span of which something finer is left gets nothing but its first slot, and no span reaches into the future.
+        alone = np.repeat(held[wanted] == 0, ratio) | np.tile(np.arange(ratio) == 0, len(times))
+        alone &= every.slots <= newest
+        shown = Known.first_of((shown, Known(every.slots[alone], every.values[alone])))
+    return shown
+
+
+def _placed(known: Known, archive: ArchiveSpan, now: float) -> Known:
+    """The points that a ring takes: all within its reach, and those of the future whose places are free."""
+    oldest, newest = _reach(archive, now)
+    present = known.between(oldest, newest)
+    ahead = known.between(newest + archive.step, newest + archive.retention)
+    if not len(ahead.slots):
+        return present
+    free = ~np.isin(ahead.slots - archive.retention, present.slots)
+    return Known.first_of((present, Known(ahead.slots[free], ahead.values[free])))
+
+
+class _Replay:
+    """Where whisper-resize.py's first point of each ring would go: which slots are known, without any values.
+
+    Old archives are written coarsest first, each as one batch of update_many; it ends when every ring has a point.
+    """
+
+    def __init__(self, new: Header, now: float) -> None:
+        self._new = new
+        self._now = now
+        self._first = [0] * len(new.archives)
+        self._stamps: list[Ints] = [np.zeros(0, np.int64)] * len(new.archives)
+
+    def first_slots(self, old: Header, known: Sequence[Known]) -> list[int]:
+        """The time of the first point of each new ring; 0 where none comes."""
+        for archive in reversed(old.archives):
+            if all(self._first):
+                break
+            from_time = int(self._now) - archive.retention + archive.step
+            number = next(n for n, one in enumerate(old.archives) if one.retention >= archive.retention - archive.step)
+            span = span_of(old.archives[number], from_time, self._now)
+            self._batch(known[number].between(span.start, span.end - span.step).slots)
+        return self._first
+
+    def _batch(self, stamps: Ints) -> None:
+        end = len(stamps)
+        for level, archive in enumerate(self._new.archives):
+            oldest = max(self._now - archive.retention, archive.step)
+            start = int(np.searchsorted(stamps[:end], oldest))
+            if start < end:
+                slots = np.unique(_slots(stamps[start:end], archive.step)).tolist()
+                self._put(level, slots)
+                self._propagate(level, slots)
+                end = start
+
+    def _put(self, level: int, slots: list[int]) -> None:
+        archive = self._new.archives[level]
+        if not self._first[level]:
+            self._first[level] = slots[0]
+            self._stamps[level] = np.zeros(archive.points, np.int64)
+        times = np.array(slots, np.int64)
+        self._stamps[level][(times - self._first[level]) // archive.step % archive.points] = times
+
+    def _propagate(self, level: int, slots: list[int]) -> None:
+        for coarse in range(level + 1, len(self._new.archives)):
+            fine, step = self._new.archives[coarse - 1], self._new.archives[coarse].step
+            wanted = list({slot - slot % step for slot in slots})  # in the order of a set, as the whisper package
+            ratio = step // fine.step
+            times = np.array(wanted, np.int64)[:, None] + np.arange(ratio) * fine.step
+            place = (times - self._first[coarse - 1]) // fine.step % fine.points
+            counts = (self._stamps[coarse - 1][place] == times).sum(axis=1)
+            enough = (counts > 0) & (counts / ratio >= self._new.xff)
+            made = [slot for slot, chosen in zip(wanted, enough.tolist()) if chosen]
+            if not made:
+                return
+            self._put(coarse, made)
