@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 #: Layer -> its rooms, lowest first.
 LAYERS = {
     0: ("errors", "metric", "retention", "timespan", "clock", "counters"),
-    1: ("columns", "wire", "whisper", "rules", "series", "functions", "expression"),
-    2: ("ingest", "cache", "writing", "catalog", "reading", "events"),
+    1: ("columns", "wire", "whisper", "rules", "hashing", "series", "functions", "expression"),
+    2: ("ingest", "cache", "writing", "relaying", "catalog", "reading", "events"),
     3: ("net", "web"),
     4: ("settings", "daemons", "cli"),
 }
@@ -31,6 +31,7 @@ DOORS = {
     *((word, "errors") for word in LAYERS[0]),
     *((room, "settings") for room in ("cli", "daemons")),
     ("cli", "daemons"),
+    ("rules", "hashing"),
     ("functions", "series"),
     ("expression", "functions"),
     ("expression", "series"),
