@@ -29,6 +29,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -61,9 +62,10 @@ from carbonpy.metric import canonical, relative_path
 from carbonpy.net.carbonlink import CarbonLinkFactory
 from carbonpy.net.gathering import Gatherer
 from carbonpy.net.receivers import LineReceiver, PickleReceiver, ReceiverFactory, ReceiverLimits, Receivers, UdpReceiver
-from carbonpy.net.writers import ProcessWriter, ThreadWriter, Writer, Writers
+from carbonpy.net.writer import GrowingWriter, ProcessWriter, ThreadWriter, Writer, WriterThread
+from carbonpy.net.writers import Writers
 from carbonpy.reading.local import TAGGED, LocalStore
-from carbonpy.settings import Settings, compare, load, reloaded
+from carbonpy.settings import Automatic, Settings, compare, load, reloaded
 from carbonpy.whisper import file as whisper_file
 from carbonpy.whisper.errors import WhisperException
 from carbonpy.writing.sweep import WriteSettings
@@ -75,6 +77,8 @@ creates_log = Logger("creates")
 _RULES_INTERVAL = 10.0
 #: How full a cache is when reading from senders goes on after a pause (carbon's low watermark).
 _LOW_WATERMARK = 0.95
+#: Sweeps of so many updates of files, all shares together, are for processes; a thread needs 0.3 s for them.
+_LARGE_SWEEP = 30_000
 
 
 class CacheDaemon:
@@ -138,15 +142,10 @@ class CacheDaemon:
             strategy=cache.cache_write_strategy,
             updates_per_second=cache.max_updates_per_second / shares,
         )
-        writers: list[Writer] = []
-        for number in range(cache.writer_processes):
-            writers.append(ProcessWriter(reactor, number, self.names, write, self._rules.texts(), self._lock_fd))
-        if not writers:
-            writers.append(ThreadWriter(reactor, self.names, write, self._rules.book))
         self.writers = Writers(
             reactor,
             self.cache,
-            writers,
+            self._make_writers(cache.writer_processes, write),
             interval=cache.sweep_interval,
             creates=_per_minute(cache.max_creates_per_minute),
             pressed=self._pressed,
@@ -182,6 +181,23 @@ class CacheDaemon:
         )
         self._ports: list[Any] = []
         self._loops: list[LoopingCall] = []
+
+    def _make_writers(self, processes: int, write: WriteSettings) -> Sequence[Writer]:
+        """The writers of all shares."""
+        thread = WriterThread(self._reactor)
+
+        def threaded() -> ThreadWriter:
+            return ThreadWriter(thread, self.names, write, self._rules.book.header)
+
+        def process(number: int) -> ProcessWriter:
+            return ProcessWriter(self._reactor, number, self.names, write, self._rules.texts(), self._lock_fd)
+
+        if not processes:
+            return [threaded()]
+        if isinstance(processes, Automatic):
+            large = _LARGE_SWEEP // processes
+            return [GrowingWriter(threaded(), partial(process, number), large) for number in range(processes)]
+        return [process(number) for number in range(processes)]
 
     def uptime(self) -> float:
         """Seconds since the daemon was made."""

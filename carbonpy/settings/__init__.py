@@ -4,12 +4,14 @@ The law: components never see this package.  `load` is called by daemons and the
 plain values to what they compose.
 """
 
+from carbonpy.settings.kinds import Automatic
 from carbonpy.settings.loading import Change, Changes, Settings, Values, compare, load, read_text, reloaded
 from carbonpy.settings.places import RulesFiles
 from carbonpy.settings.table import SETTINGS, Setting
 
 __all__ = [
     "SETTINGS",
+    "Automatic",
     "Change",
     "Changes",
     "RulesFiles",

@@ -318,9 +318,13 @@ class Port(Number):
         return "a port from 1 to 65535, or 0 for none"
 
 
+class Automatic(int):
+    """A number of processes that nobody chose, so that they may be started when they are needed."""
+
+
 @dataclass(frozen=True)
 class Processes(Kind):
-    """How many child processes: a number, or ``auto`` for one less than there are cores (`least` to `most`)."""
+    """How many child processes: a number, or ``auto`` (`Automatic`): one less than the cores, `least` to `most`."""
 
     most: int = 8
     least: int = 0
@@ -331,7 +335,7 @@ class Processes(Kind):
 
     def read(self, raw: object) -> int:
         if str(raw).strip().lower() == "auto":
-            return max(self.least, min(self.most, usable_cores() - 1))
+            return Automatic(max(self.least, min(self.most, usable_cores() - 1)))
         value = _number(raw)
         if value is None or value != value or not 0 <= value <= 64 or value != int(value):
             raise ValueError(f"must be {self.description}")

@@ -100,8 +100,8 @@ _GROUPS: tuple[tuple[str, str, tuple[Setting, ...]], ...] = (
     )),
     ("cache", "Writer", (
         row("WRITER_PROCESSES", Processes(), "auto",
-             "How many processes write files: 0 for a thread of the daemon, auto for one less than there are "
-             "cores, at most 8."),
+             "How many processes write files: 0 for a thread of the daemon; auto for one less than there are "
+             "cores, at most 8, which take over from a thread when there is much to write."),
         live("SWEEP_INTERVAL", SECONDS, 10,
               "Seconds between the starts of two sweeps through the cache."),
         row("CACHE_WRITE_STRATEGY", Choice(WRITE_STRATEGIES), "sorted",

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 import whisper
+from hypothesis import given
+from hypothesis import strategies as st
 from support.running import is_running
 from support.waiting import until
 from twisted.internet.defer import Deferred
@@ -23,9 +25,11 @@ from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
 from carbonpy.cache.cache import Cache, Loan
+from carbonpy.cache.run import Run
 from carbonpy.clock import TokenBucket
 from carbonpy.ingest.names import FIRST_ID
-from carbonpy.net.writers import RuleTexts, WriterDied, Writers
+from carbonpy.net.writer import RuleTexts, WriterDied, is_large
+from carbonpy.net.writers import Writers
 from carbonpy.writing.headers import HeaderBook
 from carbonpy.writing.sweep import Outcome
 
@@ -386,7 +390,8 @@ from twisted.logger import STDLibLogObserver, globalLogBeginner, textFileLogObse
 from carbonpy.cache.cache import Cache
 from carbonpy.cache.journal import Journal
 from carbonpy.ingest.names import NameTable
-from carbonpy.net.writers import ProcessWriter, ThreadWriter, Writers
+from carbonpy.net.writer import GrowingWriter, ProcessWriter, ThreadWriter, WriterThread
+from carbonpy.net.writers import Writers
 from carbonpy.rules.aggregation import AggregationBook
 from carbonpy.rules.schemas import SchemaBook
 from carbonpy.writing.headers import HeaderBook
@@ -406,11 +411,17 @@ class Daemon:
         fcntl.flock(self.lock, fcntl.LOCK_EX)
         self.cache = Cache()
         settings = WriteSettings(directory + "/data", updates_per_second=rate)
+
+        def process():
+            return writer(reactor, 0, self.names, settings, TEXTS, self.lock)
+
         if kind == "process":
-            self.writer = writer(reactor, 0, self.names, settings, TEXTS, self.lock)
+            self.writer = process()
         else:
             book = HeaderBook(SchemaBook.parse(SCHEMAS[1], SCHEMAS[0]), AggregationBook.default())
-            self.writer = ThreadWriter(reactor, self.names, settings, book)
+            self.writer = ThreadWriter(WriterThread(reactor), self.names, settings, book.header)
+            if kind == "growing":
+                self.writer = GrowingWriter(self.writer, process, 1000)
         self.writers = Writers(
             reactor, self.cache, [self.writer], interval=interval, creates=None, pressed=lambda: False,
             on_room=self.on_room,
@@ -470,7 +481,7 @@ def directory() -> Iterator[str]:
     shutil.rmtree(path)
 
 
-@pytest.mark.parametrize("kind", ["process", "thread"])
+@pytest.mark.parametrize("kind", ["process", "thread", "growing"])
 def test_a_real_writer_writes_a_loan(directory: str, kind: str) -> None:
     script = f"""
 daemon = Daemon(sys.argv[1], kind={kind!r})
@@ -667,3 +678,64 @@ print(time.monotonic() - begun < 5, daemon.cache.cached)
     printed = run_daemon(directory, script)
     assert printed.split()[2] == "True"
     assert int(printed.split()[3]) >= 48
+
+
+def test_a_growing_writer_is_a_thread_until_the_first_large_sweep(directory: str) -> None:
+    script = """
+daemon = Daemon(sys.argv[1], kind="growing")
+
+
+def large():
+    print(daemon.writer.pid, end=" ")
+    daemon.append(1200, 2)
+    daemon.when_empty = small
+
+
+def small():
+    print(daemon.writer.pid is not None, end=" ")
+    daemon.append(10, 3)
+    daemon.when_empty = end
+
+
+def end():
+    print(daemon.writer.pid is not None, end=" ")
+    daemon.end()
+
+
+daemon.append(800, 1)
+daemon.when_empty = large
+daemon.writers.start()
+run()
+print(daemon.writers.written.value, daemon.writers.deaths.value)
+"""
+    printed = run_daemon(directory, script)
+    assert printed.split()[2:] == ["None", "True", "True", "3230", "0"]
+    check_files(directory, printed, 10, 3)
+
+
+@given(
+    runs=st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=400).map(sorted), min_size=1, max_size=4),
+    large=st.integers(1, 60),
+)
+def test_a_sweep_is_large_by_its_files_and_a_little_by_its_points(runs: list[list[int]], large: int) -> None:
+    parts = [np.array(ids, np.uint32) for ids in runs]
+    loan = Loan(0, [Run(ids, ids, ids.astype(float), frozenset()) for ids in parts])
+    files = len({number for ids in runs for number in ids})
+    assert is_large(loan, large) == (files + sum(map(len, runs)) // 100 >= large)
+
+
+def test_a_writer_that_grows_keeps_the_rate_that_the_thread_was_given(directory: str) -> None:
+    script = """
+daemon = Daemon(sys.argv[1], kind="growing")
+daemon.writers.set_rate(700.0)
+daemon.append(1400, 1)
+daemon.when_empty = daemon.end
+daemon.writers.start()
+begun = time.monotonic()
+reactor.callLater(0.4, lambda: print(daemon.writer.pid is not None, daemon.writers.written.value))
+daemon.append(3000, 1)
+run()
+print(time.monotonic() - begun > 0.5)
+"""
+    printed = run_daemon(directory, "import time\n" + script)
+    assert printed.split()[2:] == ["True", "0", "True"]
