@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = {
     0: ("errors", "metric", "retention", "timespan", "clock", "counters"),
     1: ("columns", "wire", "whisper", "rules", "hashing", "series", "functions", "expression"),
-    2: ("ingest", "cache", "writing", "relaying", "catalog", "reading", "events"),
+    2: ("ingest", "cache", "writing", "relaying", "aggregating", "catalog", "reading", "events"),
     3: ("net", "web"),
     4: ("settings", "daemons", "cli"),
 }
@@ -48,6 +48,7 @@ THIRD_PARTY = {
         "ingest",
         "cache",
         "writing",
+        "aggregating",
         "reading",
         "net",
         "web",
