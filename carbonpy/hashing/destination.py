@@ -69,26 +69,17 @@ def parse_destination(text: str) -> Destination:
 
 
 def parse_destinations(texts: Iterable[str]) -> tuple[Destination, ...]:
-    """The destinations of a list, in its order.
-
-    Raises ConfigError when one cannot be read, or when two have the same host and instance: no ring can tell them
-    apart.
-    """
-    destinations = tuple(parse_destination(text) for text in texts)
-    refuse_doubles(destinations)
-    return destinations
-
-
-def refuse_doubles(destinations: Iterable[Destination]) -> None:
-    """Raises ConfigError when two of `destinations` have the same host and instance."""
-    seen: dict[tuple[str, str | None], Destination] = {}
-    for destination in destinations:
-        other = seen.setdefault(destination.node, destination)
-        if other is not destination:
-            raise ConfigError(
-                f"{other} and {destination} are the same host and instance, and ports do not count; "
-                "give each an instance of its own: host:port:instance"
-            )
+    """The destinations of a list, in its order.  Raises ConfigError with a line for each that cannot be read."""
+    destinations: list[Destination] = []
+    problems: list[str] = []
+    for text in texts:
+        try:
+            destinations.append(parse_destination(text))
+        except ConfigError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return tuple(destinations)
 
 
 def checked_word(word: str, what: str) -> str:

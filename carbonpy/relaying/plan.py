@@ -8,7 +8,7 @@ depends on the moment (who is up, whose queue is short) is left open in a `Choic
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,13 +25,38 @@ class Choice:
     """Some of several destinations, chosen when a batch is sent.  Immutable.
 
     `members` are numbers of destinations of the router in the order of preference.  With `how` ``first``, the first
-    `count` of them that are up, and when fewer are, those and then the first of the others; with ``least``, the
-    `count` of those that are up for which the fewest points wait.
+    `count` of them that are up, and when fewer are, those and then the first of the others; with ``least``, those for
+    which the fewest points wait first.  `hosts` is empty or has a number for each member: of members with the same
+    number no more than one is chosen.
     """
 
     members: tuple[int, ...]
     count: int = 1
     how: str = FIRST
+    hosts: tuple[int, ...] = ()
+
+    def pick(self, is_up: Callable[[int], bool], waiting: Callable[[int], int]) -> list[int]:
+        """The destinations to send to now; `waiting` says how many points wait for a destination."""
+        places = range(len(self.members))
+        if self.how == LEAST:
+            order = sorted(places, key=lambda place: (not is_up(self.members[place]), waiting(self.members[place])))
+        else:
+            order = sorted(places, key=lambda place: not is_up(self.members[place]))
+        picked: list[int] = []
+        hosts: set[int] = set()
+        for place in order:
+            if len(picked) >= self.count:
+                break
+            if self.hosts:
+                if self.hosts[place] in hosts:
+                    continue
+                hosts.add(self.hosts[place])
+            picked.append(self.members[place])
+        return picked
+
+    def preferred(self) -> list[int]:
+        """The destinations to send to when all are up and nothing waits."""
+        return self.pick(lambda member: True, lambda member: 0)
 
 
 #: The number of a destination of the router, or a choice of several.
@@ -85,11 +110,11 @@ class Plan(NamedTuple):
     rules: tuple[str, ...] = ()
 
     def numbers(self) -> Iterator[int]:
-        """The destinations that may get points, each once, in the order of the sendings."""
+        """The destinations that get points while all are up, each once, in the order of the sendings."""
         seen = set()
         for sending in self.sendings:
             for target in sending.targets:
-                for number in (target,) if isinstance(target, int) else target.members[: target.count]:
+                for number in (target,) if isinstance(target, int) else target.preferred():
                     if number not in seen:
                         seen.add(number)
                         yield number

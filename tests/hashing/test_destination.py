@@ -64,10 +64,14 @@ def test_what_cannot_be_read_is_a_sentence(text: str, sentence: str) -> None:
     assert str(caught.value) == sentence
 
 
-def test_two_ports_of_one_host_need_instances() -> None:
-    assert len(parse_destinations(["h:1:a", "h:2:b", "g:1"])) == 3
-    with pytest.raises(ConfigError, match="h:1 and h:2 are the same host and instance, and ports do not count"):
-        parse_destinations(["h:1", "g:1", "h:2"])
+def test_all_that_is_wrong_with_a_list_is_said_at_once() -> None:
+    assert len(parse_destinations(["h:1", "g:1", "h:2"])) == 3
+    with pytest.raises(ConfigError) as caught:
+        parse_destinations(["h", "g:1", ":2"])
+    assert str(caught.value).split("\n") == [
+        "'h' has no port; write host:port or host:port:instance",
+        "an empty host; write host:port or host:port:instance",
+    ]
 
 
 def test_a_file_is_a_destination_too() -> None:
