@@ -29,5 +29,9 @@ class JournalError(CarbonError):
     """A journal segment or its directory cannot be used."""
 
 
+class SpoolError(CarbonError):
+    """A relay's spool or its directory cannot be used."""
+
+
 class QueryError(CarbonError):
     """A query cannot be answered as asked; the message is sent to the client as HTTP 400."""

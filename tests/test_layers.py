@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 #: Layer -> its rooms, lowest first.
 LAYERS = {
-    0: ("errors", "metric", "retention", "timespan", "clock", "counters"),
+    0: ("errors", "metric", "retention", "timespan", "clock", "counters", "appending"),
     1: ("columns", "wire", "whisper", "rules", "hashing", "series", "functions", "expression"),
     2: ("ingest", "cache", "writing", "relaying", "aggregating", "catalog", "reading", "events"),
     3: ("net", "web"),
@@ -54,7 +54,7 @@ THIRD_PARTY = {
         "web",
         "daemons",
     },
-    "lz4": {"wire", "cache"},
+    "lz4": {"wire", "cache", "relaying"},
     "yaml": {"settings"},
     "twisted": {"net", "web", "daemons"},
     "zope": {"net", "web", "daemons"},

@@ -34,12 +34,13 @@ from typing import NamedTuple
 import lz4.block
 import numpy as np
 
+from carbonpy.appending import AppendFile
 from carbonpy.cache.records import (
     FIRST_ID,
+    MAGIC,
     NAMES,
     POINTS,
     STRUCK,
-    AppendFile,
     OldNames,
     batches,
     count_points,
@@ -197,7 +198,7 @@ class Journal:
 
     def _segment(self, number: int) -> AppendFile:
         path = os.path.join(self.directory, f"points-{self.epoch}-{number}.cpj")
-        file = AppendFile(path)
+        file = AppendFile(path, MAGIC)
         self._paths[number] = path
         self._epoch_of[number] = self.epoch
         return file
@@ -252,7 +253,7 @@ class Journal:
         if not names:
             return
         if self._names is None:
-            self._names = AppendFile(os.path.join(self.directory, f"names-{self.epoch}.cpj"))
+            self._names = AppendFile(os.path.join(self.directory, f"names-{self.epoch}.cpj"), MAGIC)
             self._unsynced.append(self._names)
         body = lz4.block.compress(FIRST_ID.pack(first) + b"".join([name + b"\n" for name in names]))
         self._names.append(pack_record(NAMES, len(names), body))

@@ -6,7 +6,6 @@ prefix, and a damaged stretch costs the records it touches.
 
 from __future__ import annotations
 
-import os
 import re
 import struct
 import zlib
@@ -114,51 +113,6 @@ def count_points(records: list[Record]) -> int:
     if any(record.kind == STRUCK for record in records):
         return sum(len(batch[0]) for batch in batches(records) if batch is not None)
     return sum(record.count for record in records if record.kind == POINTS)
-
-
-class AppendFile:
-    """An append-only journal file.  A failed write leaves no half record: the next one starts at the same place."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        self.length = 0
-        self.dirty = True
-        try:
-            self.append(MAGIC)
-        except OSError:
-            self.close()
-            os.unlink(path)
-            raise
-
-    def append(self, data: bytes) -> None:
-        """Write `data` whole or not at all.  Raises OSError."""
-        view = memoryview(data)
-        written = 0
-        try:
-            while written < len(view):
-                written += os.pwrite(self._fd, view[written:], self.length + written)
-        except OSError:
-            os.ftruncate(self._fd, self.length)
-            raise
-        self.length += len(data)
-        self.dirty = True
-
-    def sync(self) -> None:
-        """Force what was appended to the disk.  Raises OSError."""
-        if self._fd >= 0 and self.dirty:
-            self.dirty = False
-            try:
-                os.fdatasync(self._fd)
-            except OSError:
-                self.dirty = True
-                raise
-
-    def close(self) -> None:
-        """Close; a second time does nothing."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
 
 
 class OldNames:
