@@ -18,7 +18,7 @@ from carbonpy.hashing.hashes import fnv1a_16, fnv1a_64, jump, md5_16, murmur3, u
 from carbonpy.hashing.ring import Ring
 
 _MASK64 = 0xFFFFFFFFFFFFFFFF
-_NUMBER = re.compile(r"[0-9]+\Z", re.ASCII)
+_NUMBER = re.compile(r"-?[0-9]+\Z", re.ASCII)
 _HASHES = {"fast": murmur3, "fast:carbon_ch": md5_16, "fast:fnv1a_ch": fnv1a_16}
 
 
