@@ -54,7 +54,7 @@ THIRD_PARTY = {
         "web",
         "daemons",
     },
-    "lz4": {"wire", "cache", "relaying"},
+    "lz4": {"wire", "cache", "relaying", "aggregating"},
     "yaml": {"settings"},
     "twisted": {"net", "web", "daemons"},
     "zope": {"net", "web", "daemons"},

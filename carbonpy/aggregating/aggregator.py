@@ -77,6 +77,8 @@ class Aggregator:
         self._epoch = 0
         self._epochs: list[int] = []
         self._pending: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        #: The latest time that was handed in.
+        self._now = 0.0
         self._soonest = math.inf
         self._next_sweep = -math.inf
 
@@ -114,18 +116,24 @@ class Aggregator:
         mine = np.flatnonzero(self.cells.owner == number)
         self._pending.append(self._figures(mine[self.cells.active[mine]]))
         self._soonest = -math.inf
-        self._forget(mine)
+        # Intervals that are not over yet take what is still to come: their last value is that of the new rule.
+        old = self.cells.start[mine] < self.outputs.old_before(self.cells.owner[mine], self._now, self.intervals)
+        self._forget(mine[old])
+        self.cells.drop(mine[~old])
+        self.outputs.recent[number] = NONE
         self.outputs.configure(number, spec)
 
     def wake(self) -> None:
         """Look at all outputs the next time: their columns were set from outside (`carbonpy.aggregating.state`)."""
         self._soonest = -math.inf
+        self._now = max(self._now, float(self.cells.touched.max(initial=0.0)))
 
     # ---- points
 
     def take(self, buffers: np.ndarray, timestamps: np.ndarray, values: np.ndarray, now: float) -> None:
         """Points in the order in which they came: numbers of outputs (int), timestamps (uint32), values (float64)."""
         self.received.add(len(buffers))
+        self._now = now
         if len(buffers) and buffers.min() < 0:
             wanted = buffers >= 0
             self.dropped.add("aggregate_full", int(len(buffers) - wanted.sum()))
@@ -204,6 +212,7 @@ class Aggregator:
         """What has to be sent now.  To be asked a few times a second."""
         parts = self._pending
         self._pending = []
+        self._now = now
         if now >= self._soonest:
             parts.append(self._tick(now))
         if now >= self._next_sweep:

@@ -7,7 +7,7 @@ used again.  Numbers of cells stay valid until the cell is dropped.  `held_value
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -145,11 +145,14 @@ class Cells:
         """The values that a cell holds: float64, not to be kept."""
         return np.array(self._held.get(cell, ()), np.float64)
 
-    def all_held(self, cells: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-        """(how many, the values as bytes) that each of `cells` holds."""
-        for cell in cells:
-            mine = self._held.get(cell)
-            yield (0, b"") if mine is None else (len(mine), mine.tobytes())
+    def all_held(self, cells: np.ndarray) -> tuple[np.ndarray, bytes]:
+        """How many values each of `cells` holds (int64), and all of them as bytes."""
+        lengths = np.zeros(len(self.owner), np.int64)
+        for cell, values in self._held.items():
+            lengths[cell] = len(values)
+        lengths = lengths[cells]
+        held = self._held
+        return lengths, b"".join([held[cell].tobytes() for cell in cells[lengths > 0].tolist()])
 
     def hold_bytes(self, cell: int, values: bytes) -> None:
         """Let a cell hold what `all_held` gave."""

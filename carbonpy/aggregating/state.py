@@ -4,9 +4,10 @@ The law: `restore` into a new aggregator, of the bytes that `state` made of an o
 figures at the same times; bytes that are cut off or changed anywhere are refused as a whole.
 
 The format, all numbers little-endian: the line ``carbonpy aggregates 1``, the length and the CRC-32 of what follows
-(two uint32), and that, compressed by zlib: the length (uint32) of a JSON object, the object, and the columns that it
-lists as ``[name, type, length]``, one behind the other.  The object also has the specs of the outputs, each once;
-names of outputs are a column of lengths and one of bytes.  Outputs that were never used since the start are left out.
+(two uint32), and that, compressed by lz4 (block format with its size in front): the length (uint32) of a JSON object,
+the object, and the columns that it lists as ``[name, type, length]``, one behind the other.  The object also has the
+specs of the outputs, each once; names of outputs are a column of lengths and one of bytes.  Outputs of which nothing is
+known but the name are left out.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import struct
 import zlib
 from typing import Any
 
+import lz4.block
 import numpy as np
 
 from carbonpy.aggregating.aggregator import Aggregator
@@ -44,7 +46,7 @@ def state(aggregator: Aggregator) -> bytes:
     specs: dict[AggregateSpec, int] = {}
     spec_of = [specs.setdefault(outputs.specs[number], len(specs)) for number in numbers.tolist()]
     earlier = [(place[number], *row) for number, rows in outputs.earlier.items() for row in rows]
-    held = list(cells.all_held(mine.tolist()))
+    held_lengths, held = cells.all_held(mine)
     columns = {
         "name_lengths": np.array([len(name) for name in names], np.uint32),
         "names": np.frombuffer(b"".join(names), np.uint8),
@@ -53,8 +55,8 @@ def state(aggregator: Aggregator) -> bytes:
         "earlier": np.array(earlier, np.int64).reshape(-1),
         "owner": place[cells.owner[mine]],
         **{name: getattr(cells, name)[mine] for name in _CELLS},
-        "held_lengths": np.array([count for count, _ in held], np.int64),
-        "held": np.frombuffer(b"".join(values for _, values in held), np.float64),
+        "held_lengths": held_lengths,
+        "held": np.frombuffer(held, np.float64),
     }
     head = {
         "specs": [list(spec) for spec in specs],
@@ -62,7 +64,7 @@ def state(aggregator: Aggregator) -> bytes:
     }
     text = json.dumps(head, separators=(",", ":")).encode()
     parts = (_LENGTH.pack(len(text)), text, *(column.tobytes() for column in columns.values()))
-    body = zlib.compress(b"".join(parts), 1)
+    body = lz4.block.compress(b"".join(parts))
     return MAGIC + _HEAD.pack(len(body), zlib.crc32(body)) + body
 
 
@@ -109,7 +111,7 @@ def _read(data: bytes) -> tuple[list[AggregateSpec], dict[str, np.ndarray]]:
     body = data[len(MAGIC) + _HEAD.size :]
     if len(data) < len(MAGIC) + _HEAD.size or _HEAD.unpack_from(data, len(MAGIC)) != (len(body), zlib.crc32(body)):
         raise JournalError("the state of aggregates is cut off or damaged; remove it")
-    raw = zlib.decompress(body)
+    raw = lz4.block.decompress(body)
     (length,) = _LENGTH.unpack_from(raw)
     head: dict[str, Any] = json.loads(raw[_LENGTH.size : _LENGTH.size + length])
     columns = {}

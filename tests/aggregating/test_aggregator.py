@@ -182,7 +182,18 @@ def test_an_output_whose_rule_has_changed_sends_what_it_has_and_begins_anew() ->
     assert aggregator.buffer(b"all", AggregateSpec(5, "max")) == number
     assert told(aggregator.due(NOW + 1)) == [("all", 0, 1.0), ("all", 10, 4.0)]
     take(aggregator, number, (13, 9.0), (21, 2.0), now=NOW + 1)
-    assert until(aggregator, 1, 6) == [("all", 20, 2.0)]
+    assert until(aggregator, 1, 6) == [("all", 10, 9.0), ("all", 20, 2.0)]
+    assert aggregator.dropped.total() == 0
+
+
+def test_what_was_sent_by_an_old_rule_long_ago_is_not_sent_again_by_a_new_one() -> None:
+    aggregator = Aggregator()
+    number = aggregator.buffer(b"all", SUM)
+    take(aggregator, number, (0, 1.0))
+    until(aggregator, 0, 60)
+    aggregator.rules_changed()
+    aggregator.buffer(b"all", AggregateSpec(5, "max"))
+    take(aggregator, number, (1, 2.0), now=NOW + 61)
     assert aggregator.dropped.as_dict() == {"aggregate_late": 1}
 
 
