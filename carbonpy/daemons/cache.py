@@ -52,8 +52,8 @@ from carbonpy.daemons.hot import Hot
 from carbonpy.daemons.ledger import Ledger
 from carbonpy.daemons.memory import give_back
 from carbonpy.daemons.own_metrics import prefix_of
-from carbonpy.daemons.querying import Sources
 from carbonpy.daemons.rules import Rules
+from carbonpy.daemons.sources import Sources
 from carbonpy.daemons.web_side import WebSide
 from carbonpy.errors import CarbonError, ConfigError, MetricError
 from carbonpy.ingest.intake import Intake

@@ -23,8 +23,9 @@ from carbonpy.catalog.tree import TreeNames
 from carbonpy.daemons.ledger import prometheus
 from carbonpy.daemons.memory import give_back
 from carbonpy.daemons.own_metrics import cpu_seconds, memory_bytes
-from carbonpy.daemons.querying import FilesAndCaches, NoCache, Rulebook, Sources, other_caches
+from carbonpy.daemons.querying import FilesAndCaches, NoCache, Rulebook, other_caches
 from carbonpy.daemons.rules import Rules
+from carbonpy.daemons.sources import Sources
 from carbonpy.daemons.web_side import WebSide
 from carbonpy.errors import CarbonError, ConfigError
 from carbonpy.net.remote_http import Server

@@ -13,18 +13,23 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
-from carbonpy.daemons.querying import Sources
+from carbonpy.daemons.sources import Sources
 from carbonpy.daemons.worker_talk import Points, pack_points, pack_query, unpack_answer, unpack_peek
 from carbonpy.net.web_workers import Bounds, QueryEnded, WebWorkers, Worked
 from carbonpy.web.answer import Answer, Query, sentence
+from carbonpy.web.dispatch import Beginner
 from carbonpy.web.packing import pack as packed
-from carbonpy.web.service import Service
 from carbonpy.writing.parcel import Blob, Parcel, pack
 
 #: A render whose targets are at most so many characters is looked at in the reactor's thread.
 _SHORT = 1_000
 #: Metrics whose points are looked up in the reactor's thread; more are in another one.
 _FEW = 32
+
+
+def _stays() -> bool:
+    """Nobody leaves while the reactor's thread is at work."""
+    return False
 
 
 class Parent(Protocol):
@@ -47,14 +52,14 @@ class WorkerDispatch:
     service: answers little queries in this thread; None if nothing is to be answered here.
     """
 
-    def __init__(self, service: Service | None, workers: WebWorkers, limits_targets: int = 4) -> None:
+    def __init__(self, service: Beginner | None, workers: WebWorkers, limits_targets: int = 4) -> None:
         self._service = service
         self.workers = workers
         self._targets = limits_targets
 
     def __call__(self, query: Query) -> Deferred[Answer] | Answer:
         if self._service is not None and self._is_short(query):
-            work = self._service.begin(query)
+            work = self._service.begin(query, _stays)
             if isinstance(work, Answer):
                 return work
         asked = self.workers.ask(pack_query(query))

@@ -12,15 +12,39 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 
-from carbonpy.daemons.querying import Sources, make_service
+from carbonpy.daemons.sources import Sources
 from carbonpy.daemons.web_dispatch import Parent, WorkerDispatch, make_workers
 from carbonpy.net.web_workers import WebWorkers
 from carbonpy.settings import Settings
 from carbonpy.web.access import Users
-from carbonpy.web.dispatch import Dispatch, PoolDispatch
+from carbonpy.web.answer import Answer, Query
+from carbonpy.web.dispatch import Beginner, Dispatch, PoolDispatch
+from carbonpy.web.limits import Limits
 from carbonpy.web.site import make_site, report
 from carbonpy.web.tls import tls_options
 from carbonpy.writing.parcel import pack
+
+
+class _LateService:
+    """The service that answers queries in this process, made for the first query.
+
+    Grammar, functions and formats are a quarter of what this program imports and take 3 MB: a daemon that nobody
+    asks, or only for its health, does without.
+    """
+
+    def __init__(self, sources: Sources, store: Any, limits: Limits, here: bool) -> None:
+        self.limits = limits
+        self._made: Beginner | None = None
+        self._given = sources, store, here
+
+    def begin(self, query: Query, left: Callable[[], bool]) -> Answer | Callable[[], Answer]:
+        """See `Beginner`."""
+        if self._made is None:
+            from carbonpy.daemons.querying import make_service
+
+            sources, store, here = self._given
+            self._made = make_service(sources, store, report, here=here)
+        return self._made.begin(query, left)
 
 
 class WebSide:
@@ -48,8 +72,8 @@ class WebSide:
         self._web = settings.web
         self._sources = sources
         first = sources()
-        service = make_service(first, store, report, here=here)
         limits = first.limits()
+        service = _LateService(first, store, limits, here)
         self.workers: WebWorkers | None = None
         dispatch: Dispatch
         if self._web.web_processes:

@@ -26,7 +26,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from carbonpy.daemons.memory import trim
-from carbonpy.daemons.querying import FilesAndCaches, Rulebook, SharedCatalog, Sources, make_service, other_caches
+from carbonpy.daemons.querying import FilesAndCaches, Rulebook, SharedCatalog, make_service, other_caches
+from carbonpy.daemons.sources import Sources
 from carbonpy.daemons.worker_talk import Points, pack_answer, pack_peek, unpack_points, unpack_query
 from carbonpy.errors import CarbonError
 from carbonpy.net.children import OUT_OF_MEMORY

@@ -13,7 +13,6 @@ import math
 import os
 import re
 import socket
-import zoneinfo
 from dataclasses import dataclass
 
 _BOOLEANS = {"1": True, "yes": True, "true": True, "on": True, "0": False, "no": False, "false": False, "off": False}
@@ -365,6 +364,9 @@ class TimeZone(Kind):
         text = str(super().read(raw))
         if text == "UTC":
             return text
+        # Not before it is needed: it reads the build settings of Python, a quarter of a megabyte.
+        import zoneinfo
+
         try:
             zoneinfo.ZoneInfo(text)
         except (KeyError, ValueError, OSError):

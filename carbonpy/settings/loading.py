@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 from carbonpy.errors import ConfigError
 from carbonpy.rules.ini import shown
 from carbonpy.settings import places
+from carbonpy.settings.blocks import Entry, Source
 from carbonpy.settings.places import RulesFiles
-from carbonpy.settings.sources import Entry, Source, read_source
+from carbonpy.settings.sources import read_source
 from carbonpy.settings.table import BY_NAME, SECTIONS, SECTIONS_OF, SETTINGS, Setting
 from carbonpy.settings.unsupported import RELAY_UNSUPPORTED, SATISFIED, UNSATISFIED, UNSUPPORTED
 

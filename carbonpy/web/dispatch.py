@@ -10,17 +10,28 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
 from carbonpy.web.answer import Answer, Query, sentence
-from carbonpy.web.service import Service
+from carbonpy.web.limits import Limits
 
 #: What a site calls for each query; cancelling the Deferred means that the client left.
 Dispatch = Callable[[Query], "Deferred[Answer] | Answer"]
+
+
+class Beginner(Protocol):
+    """What a `carbonpy.web.service.Service` is to a dispatch."""
+
+    @property
+    def limits(self) -> Limits:
+        """How much a query may take."""
+
+    def begin(self, query: Query, left: Callable[[], bool]) -> Answer | Callable[[], Answer]:
+        """The answer if it is little work, else a function that makes it; neither raises."""
 
 
 def overloaded() -> Answer:
@@ -34,7 +45,7 @@ class PoolDispatch:
     pool: a started twisted ThreadPool.  waiting: how many queries may be in it.
     """
 
-    def __init__(self, service: Service, reactor: Any, pool: Any) -> None:
+    def __init__(self, service: Beginner, reactor: Any, pool: Any) -> None:
         self._service = service
         self._reactor = reactor
         self._pool = pool

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from carbonpy.catalog import Catalog
-from carbonpy.daemons.querying import FilesAndCaches, NoCache, Rulebook, Sources, Threads, with_other_servers
+from carbonpy.daemons.querying import FilesAndCaches, NoCache, Rulebook, Threads, with_other_servers
+from carbonpy.daemons.sources import Sources
 from carbonpy.reading.cluster import ClusterStore
 from carbonpy.settings import load
 
