@@ -11,6 +11,7 @@ import docutils.utils
 import pytest
 
 from carbonpy.cli.main import COMMANDS, main
+from carbonpy.cli.whisper.table import TOOLS
 from carbonpy.ingest.names import VERDICTS
 from carbonpy.settings import SETTINGS
 from carbonpy.settings.unsupported import RELAY_UNSUPPORTED, SATISFIED, UNSUPPORTED
@@ -46,10 +47,12 @@ def commands_in(text: str) -> list[list[str]]:
 def test_every_command_in_a_document_exists_with_its_options(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words in commands_in(path.read_text()):
         assert words[1] in [command.name for command in COMMANDS], words
-        assert main([words[1], "--help"]) == 0
+        tool = words[2:3] if words[1] == "whisper" else []
+        assert main([words[1], *tool, "--help"]) == 0
         page = capsys.readouterr().out
         for word in words[2:]:
-            if word.startswith("--"):
+            # What follows -x are options of another command.
+            if word.startswith("--") and words[words.index(word) - 1] != "-x":
                 assert word in page, words
 
 
@@ -61,6 +64,24 @@ def test_the_operators_page_has_every_command_and_every_option(capsys: pytest.Ca
         assert main([command.name, "--help"]) == 0
         for option in set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out)) - {"--help"}:
             assert re.search(re.escape(option) + r"(?![\w-])", page), f"{command.name} {option}"
+
+
+def test_every_whisper_tool_has_a_section_with_all_its_options_and_an_example(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = (ROOT / "docs" / "tools.rst").read_text()
+    sections = dict(re.findall(r"^carbonpy whisper (\S+)\n-+\n\n((?:(?!^carbonpy whisper).*\n)+)", text, re.MULTILINE))
+    assert list(sections) == [tool.word for tool in TOOLS]
+    for tool in TOOLS:
+        section = sections[tool.word]
+        assert main(["whisper", tool.word, "--help"]) == 0
+        page = capsys.readouterr().out.partition("\nexamples:")[0]
+        for option in set(re.findall(r"--[a-z][A-Za-z_-]+", page)) - {"--help"}:
+            assert re.search(re.escape(option) + r"(?![\w-])", section), f"{tool.word} {option}"
+        for line in re.findall(r"^``--.*", section, re.MULTILINE):
+            assert [named for named in re.findall(r"``(--[^`]+)``", line) if named not in page] == []
+        assert f"    carbonpy whisper {tool.word} " in section
+        assert not tool.script or f"``{tool.script}.py``" in section or "The same for" in section
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=NAMES)

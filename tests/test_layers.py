@@ -60,6 +60,7 @@ THIRD_PARTY = {
     "zope": {"net", "web", "daemons"},
     "orjson": {"web"},
     "OpenSSL": {"web"},
+    "tqdm": {"cli"},
 }
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path

@@ -21,7 +21,7 @@ first point of each ring goes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -56,15 +56,21 @@ def resize(data: bytes | bytearray, path: object, new: Header, now: float, *, sp
     """
     old = parse_image(data, path)
     sources = [Source.of(data, archive, now) for archive in old.archives]
-    first = _Replay(new, now).first_slots(old, [source.known for source in sources])
+    first = _Replay(new, now).firstslots_of(old, [source.known for source in sources])
     parts = [new.pack()]
+    for archive, made, start in zip(new.archives, made_levels(sources, new), first):
+        known = with_coarser(sources, made, archive, now, new.method, spread=spread)
+        parts.append(lay_ring(_placed(known, archive, now), archive, start).tobytes())
+    return b"".join(parts)
+
+
+def made_levels(sources: Sequence[Source], new: Header) -> Iterator[Known]:
+    """For each archive of `new` what `sources` say about its slots in data of its own or a finer step, however old."""
     made: Known | None = None
     for level, archive in enumerate(new.archives):
         finer = new.archives[level - 1].step if level else 0
         made = _made(sources, made, finer, archive.step, new)
-        shown = _with_coarser(sources, made, archive, now, spread or new.method == AVG_ZERO, new.method)
-        parts.append(lay_ring(_placed(shown, archive, now), archive, first[level]).tobytes())
-    return b"".join(parts)
+        yield made
 
 
 class Source(NamedTuple):
@@ -89,7 +95,7 @@ class Source(NamedTuple):
         return cls(archive.step, known, newest - archive.retention + archive.step, taken)
 
 
-def _covered(sources: Sequence[Source], slots: Ints, width: int) -> NDArray[np.bool_]:
+def covered(sources: Sequence[Source], slots: Ints, width: int) -> NDArray[np.bool_]:
     """Whether one of the `sources` covers all of `width` seconds, for each of the slots."""
     answer = np.zeros(len(slots), dtype=np.bool_)
     for source in sources:
@@ -107,26 +113,26 @@ def _made(sources: Sequence[Source], finer: Known | None, finer_step: int, step:
     partial: list[Known] = []
     if finer is not None:
         below = [source for source in sources if source.step <= finer_step]
-        known = _aggregated(finer, finer_step, step, new)
-        covered = _covered(below, known.slots, step)
-        whole.append(Known(known.slots[covered], known.values[covered]))
-        partial.append(Known(known.slots[~covered], known.values[~covered]))
+        known = aggregated(finer, finer_step, step, new)
+        sure = covered(below, known.slots, step)
+        whole.append(Known(known.slots[sure], known.values[sure]))
+        partial.append(Known(known.slots[~sure], known.values[~sure]))
     for source in sources:
         if source.step == step:
             whole.append(source.known)
         elif finer_step < source.step < step:
-            known = _aggregated(source.known, source.step, step, new)
-            covered = _covered([source], known.slots, step)
-            whole.append(Known(known.slots[covered], known.values[covered]))
-            partial.append(Known(known.slots[~covered], known.values[~covered]))
+            known = aggregated(source.known, source.step, step, new)
+            sure = covered([source], known.slots, step)
+            whole.append(Known(known.slots[sure], known.values[sure]))
+            partial.append(Known(known.slots[~sure], known.values[~sure]))
     return Known.first_of(whole + partial[::-1]) if whole else Known.nothing()
 
 
-def _aggregated(fine: Known, fine_step: int, step: int, new: Header) -> Known:
+def aggregated(fine: Known, fine_step: int, step: int, new: Header) -> Known:
     """Coarse slots of those fine ones, where enough are known.  The steps need not divide each other."""
     if not len(fine.slots):
         return fine
-    coarse = _slots(fine.slots, step)
+    coarse = slots_of(fine.slots, step)
     starts = np.flatnonzero(np.diff(coarse, prepend=-1))
     sizes = np.diff(starts, append=len(coarse))
     slots: Ints = coarse[starts]
@@ -139,33 +145,46 @@ def _aggregated(fine: Known, fine_step: int, step: int, new: Header) -> Known:
     return Known(slots, running.results(total))
 
 
-def _slots(times: Ints, step: int) -> Ints:
+def slots_of(times: Ints, step: int) -> Ints:
     """The slots that `times` fall in."""
     return align(times, step)  # type: ignore[arg-type,return-value]
 
 
-def _reach(archive: ArchiveSpan, now: float) -> tuple[int, int]:
+def reach(archive: ArchiveSpan, now: float) -> tuple[int, int]:
     """The oldest and the newest slot that an archive can be asked for."""
     newest = align(int(now), archive.step)
     return newest - (archive.points - 1) * archive.step, newest
 
 
-def _with_coarser(
-    sources: Sequence[Source], made: Known, archive: ArchiveSpan, now: float, spread: bool, method: int
+def with_coarser(
+    sources: Sequence[Source],
+    known: Known,
+    archive: ArchiveSpan,
+    now: float,
+    method: int,
+    *,
+    spread: bool = False,
+    edges: bool = True,
 ) -> Known:
-    """Point 3 of the law: what is `made`, and coarser old values where no finer archive can know better."""
-    oldest, newest = _reach(archive, now)
+    """Point 3 of the law: what is `known`, and coarser old values where no finer archive can know better.
+
+    With `edges` that is also where a part of their span is known but newer points have overwritten the rest.
+    """
+    spread = spread or method == AVG_ZERO  # of one value among empty slots an avg_zero would become less
+    oldest, newest = reach(archive, now)
     step = archive.step
-    shown = made
+    shown = known
     for number, source in enumerate(sources):
         if source.step <= step:
             continue
         coarse = source.known.between(oldest, newest + step - 1)
-        slots = _slots(coarse.slots, step)
+        slots = slots_of(coarse.slots, step)
         begin = np.searchsorted(shown.slots, slots)
         held = np.searchsorted(shown.slots, slots + source.step) - begin
         there = np.append(shown.slots, -1)[begin] == slots
-        wanted = ~there & ((held == 0) | ~_covered(sources[:number], coarse.slots, source.step))
+        wanted = held == 0
+        if edges:
+            wanted |= ~there & ~covered(sources[:number], coarse.slots, source.step)
         values = coarse.values
         if not spread:
             shown = Known.first_of((shown, Known(slots[wanted], values[wanted])))
@@ -184,7 +203,7 @@ def _with_coarser(
 
 def _placed(known: Known, archive: ArchiveSpan, now: float) -> Known:
     """The points that a ring takes: all within its reach, and those of the future whose places are free."""
-    oldest, newest = _reach(archive, now)
+    oldest, newest = reach(archive, now)
     present = known.between(oldest, newest)
     ahead = known.between(newest + archive.step, newest + archive.retention)
     if not len(ahead.slots):
@@ -205,7 +224,7 @@ class _Replay:
         self._first = [0] * len(new.archives)
         self._stamps: list[Ints] = [np.zeros(0, np.int64)] * len(new.archives)
 
-    def first_slots(self, old: Header, known: Sequence[Known]) -> list[int]:
+    def firstslots_of(self, old: Header, known: Sequence[Known]) -> list[int]:
         """The time of the first point of each new ring; 0 where none comes."""
         for archive in reversed(old.archives):
             if all(self._first):
@@ -222,7 +241,7 @@ class _Replay:
             oldest = max(self._now - archive.retention, archive.step)
             start = int(np.searchsorted(stamps[:end], oldest))
             if start < end:
-                slots = np.unique(_slots(stamps[start:end], archive.step)).tolist()
+                slots = np.unique(slots_of(stamps[start:end], archive.step)).tolist()
                 self._put(level, slots)
                 self._propagate(level, slots)
                 end = start
