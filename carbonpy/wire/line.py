@@ -13,12 +13,15 @@ UTF-8, and the white space of Unicode, which separates fields as well, must not 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from carbonpy.errors import WireError
 
+#: Below it `repr` shows all digits of a float, and every whole number is one.
+_EXACT = 10**15
 _SHAPE = np.frombuffer(b"  \n", np.uint8)
 
 
@@ -90,13 +93,31 @@ def parse_line(line: bytes) -> tuple[bytes, float, float] | None:
         raise WireError("value or timestamp is not a number; write: name value timestamp") from None
 
 
-def format_lines(points: list[tuple[str, float, float]]) -> bytes:
-    """Lines for (name, timestamp, value) triples; values keep every digit, whole timestamps have no fraction."""
-    lines = []
-    for name, timestamp, value in points:
-        when = int(timestamp) if float(timestamp).is_integer() else float(timestamp)
-        lines.append(f"{name} {float(value)!r} {when}\n")  # a float of numpy shows itself otherwise
-    return "".join(lines).encode()
+def format_columns(names: Sequence[bytes], timestamps: np.ndarray, values: np.ndarray) -> bytes:
+    """Lines for columns of UTF-8 names, whole timestamps and values (float64).  Safe from any thread.
+
+    A value is the shortest text that reads back as the same number, without a fraction if all have none.  Very large
+    and very small ones have an exponent, as in Python, C, Go and Java; all receivers read it.
+    """
+    pieces = [b" "] * (6 * len(names))
+    pieces[::6] = names
+    pieces[2::6] = _texts(_whole(values))
+    pieces[4::6] = _texts(timestamps.astype(np.int64, casting="same_kind"))
+    pieces[5::6] = [b"\n"] * len(names)
+    return b"".join(pieces)
+
+
+def _whole(values: np.ndarray) -> np.ndarray:
+    """The values as integers if they are (and no zero has a sign); most columns are, and it saves half of the time."""
+    with np.errstate(invalid="ignore"):
+        whole = values.astype(np.int64)
+    exact = (whole == values) & (np.abs(whole) < _EXACT)
+    return whole if exact.all() and not np.signbit(values[whole == 0]).any() else values
+
+
+def _texts(numbers: np.ndarray) -> list[bytes]:
+    """Each number as `repr` shows it; a list shows all its items at once."""
+    return repr(numbers.tolist())[1:-1].encode().split(b", ") if len(numbers) else []
 
 
 class LineSplitter:

@@ -4,6 +4,7 @@ The law: a pickle made of None, booleans, numbers, text, bytes, tuples, lists, d
 `pickle.loads` gives, in all protocols from 0 to 5 and from every writer (Python 2 and 3, Java); everything
 else, and every pickle that is cut, mutated or built to eat time or memory, raises WireError and nothing but
 WireError.  The standard library's pickle module is used for one thing: to write plain replies (`encode_plain`).
+Datapoints are written from columns (`encode_frames`), as protocol 2 without a memo, which every reader knows.
 
 Three readers share the work.  `Machine` is the stack machine of the format, complete and careful.
 `pickled_columns` and `pickled_text` recognise the forms in which datapoints really come and read a whole frame at
@@ -16,6 +17,7 @@ one for every two bytes of the frame, which no honest writer can exceed.
 from __future__ import annotations
 
 import pickle  # for pickle.dumps only: what we send is plain, what we receive is never given to it
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +27,20 @@ from carbonpy.errors import WireError
 from carbonpy.wire.pickle_machine import DEFAULT_LIMITS, MAX_NUMBER_TEXT, Limits, Machine, unframed
 from carbonpy.wire.pickled_columns import read_columns
 from carbonpy.wire.pickled_text import read_text
+
+#: A frame of datapoints has at most this many bytes, as most receivers refuse more than 2**20 (carbon's MAX_LENGTH).
+MAX_FRAME = (1 << 20) - 64
+_HEAD, _TAIL = b"\x80\x02](", b"e."
+#: What stands between the names: the numbers of one item, and how the text of the next one begins.
+_SHORT = np.dtype(
+    [("J", "S1"), ("timestamp", "<i4"), ("G", "S1"), ("value", ">f8"), ("ends", "S2"), ("X", "S1"), ("length", "<u4")]
+)
+#: The same with timestamps that do not fit four bytes: LONG1 of eight bytes.
+_LONG = np.dtype(
+    [("J", "S2"), ("timestamp", "<i8"), ("G", "S1"), ("value", ">f8"), ("ends", "S2"), ("X", "S1"), ("length", "<u4")]
+)
+#: Bytes of the length of a text, with its opcode.
+_TEXT_HEAD = 5
 
 
 class Points(NamedTuple):
@@ -74,6 +90,60 @@ def decode_plain(frame: bytes, limits: Limits = DEFAULT_LIMITS) -> Any:
 def encode_plain(value: Any) -> bytes:
     """The pickle (protocol 2, which every Graphite reads) of a plain object of ours.  Safe from any thread."""
     return pickle.dumps(value, protocol=2)
+
+
+def encode_points(names: Sequence[bytes], timestamps: np.ndarray, values: np.ndarray) -> bytes:
+    """The pickle of ``[(name, (timestamp, value)), ...]`` for columns.  Safe from any thread.
+
+    `names` have to be UTF-8, `timestamps` whole numbers; values keep every bit.
+    """
+    if not len(names):
+        return _HEAD[:-1] + _TAIL[1:]
+    return _encode(names, np.fromiter(map(len, names), np.int64, len(names)), timestamps, values)
+
+
+def encode_frames(
+    names: Sequence[bytes], timestamps: np.ndarray, values: np.ndarray, most: int, most_bytes: int = MAX_FRAME
+) -> Iterator[bytes]:
+    """`encode_points` in frames of at most `most` datapoints and `most_bytes` bytes, in order.
+
+    Only a datapoint whose name alone is too long for a frame makes a longer one.
+    """
+    lengths = np.fromiter(map(len, names), np.int64, len(names))
+    # As if all timestamps were long, so that what is cut here fits in any case.
+    ends = np.cumsum(lengths + _LONG.itemsize)
+    room = most_bytes - len(_HEAD) - len(_TAIL)
+    start = before = 0
+    while start < len(names):
+        end = int(np.searchsorted(ends, before + room, "right"))
+        end = max(min(end, start + most), start + 1)
+        part = slice(start, end)
+        yield _encode(names[part], lengths[part], timestamps[part], values[part])
+        start, before = end, int(ends[end - 1])
+
+
+def _encode(names: Sequence[bytes], lengths: np.ndarray, timestamps: np.ndarray, values: np.ndarray) -> bytes:
+    """`encode_points` of at least one datapoint."""
+    count = len(names)
+    timestamps = timestamps.astype(np.int64, casting="same_kind")
+    long = timestamps.max() >= 1 << 31 or timestamps.min() < -(1 << 31)
+    between = np.empty(count + 1, _LONG if long else _SHORT)
+    between["J"] = b"\x8a\x08" if long else b"J"
+    between["timestamp"][0] = between["value"][0] = 0
+    between["timestamp"][1:] = timestamps
+    between["G"] = b"G"
+    between["value"][1:] = values
+    between["ends"] = b"\x86\x86"
+    between["X"] = b"X"
+    between["length"][:-1] = lengths
+    between["length"][-1] = 0
+    pieces: list[bytes] = [b""] * (2 * count + 1)
+    pieces[::2] = between.view(f"V{between.itemsize}").tolist()
+    pieces[1::2] = names
+    # Nothing comes before the first text, and after the last numbers there is none.
+    pieces[0] = _HEAD + pieces[0][-_TEXT_HEAD:]
+    pieces[-1] = pieces[-1][:-_TEXT_HEAD] + _TAIL
+    return b"".join(pieces)
 
 
 def _is_utf8(raw: bytes) -> bool:

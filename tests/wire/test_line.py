@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.carbon_receivers import line_receiver
 
 from carbonpy.errors import WireError
-from carbonpy.wire.line import LineSplitter, format_lines, parse, parse_line
+from carbonpy.wire.line import LineSplitter, format_columns, parse, parse_line
 
 NAMES = (b"a", b"a.b", b"m;t=v", "é.ü".encode(), "a\u00a0b".encode(), "a\u2003".encode(), b"\xff", b"a\x85", b"a\x00b",
          "\u3000a".encode(), "\ufffd".encode(), b"1", b"\xc3", b"a\x1cb", "a\x85b".encode())  # fmt: skip
@@ -174,19 +174,46 @@ def reason(line: bytes) -> bytes:
     return b""
 
 
-numbers = st.floats(allow_nan=False)
+columns = st.lists(
+    st.tuples(
+        st.text("ab.;=é", min_size=1).map(str.encode),
+        st.integers(0, 2**32 - 1),
+        st.one_of(st.floats(allow_nan=False), st.integers(-(2**62), 2**62).map(float), st.sampled_from([0.0, -0.0])),
+    )
+)
 
 
-@given(st.lists(st.tuples(st.text("ab.;=é", min_size=1), st.floats(-(2**40), 2**40), numbers)))
-def test_lines_that_are_formatted_are_read_back_to_the_last_digit(points: list[tuple[str, float, float]]) -> None:
-    text = format_lines(points)
-    assert one_by_one(text) == [(name.encode(), when, value) for name, when, value in points]
-    if points:
-        assert parse(text) is not None
+@given(columns, st.sampled_from([np.uint32, np.int64]))
+def test_columns_that_are_formatted_are_read_back_to_the_last_bit(
+    rows: list[tuple[bytes, int, float]], kind: type
+) -> None:
+    times = np.array([when for _, when, _ in rows], kind)
+    values = np.array([value for _, _, value in rows], np.float64)
+    text = format_columns([name for name, _, _ in rows], times, values)
+    assert [repr(row) for row in one_by_one(text)] == [repr((name, float(when), value)) for name, when, value in rows]
+    if rows:
+        read = parse(text)
+        assert read is not None
+        assert read.timestamps.tolist() == times.tolist()
+        assert read.values.tobytes() == values.tobytes()
 
 
-def test_values_of_a_column_are_formatted_as_numbers() -> None:
-    assert format_lines([("a", np.float64(3.0), np.float64(1.5)), ("b", np.uint32(7), 2)]) == b"a 1.5 3\nb 2.0 7\n"
+def test_values_of_a_column_without_fractions_are_formatted_without_fractions() -> None:
+    def lines(*values: float) -> bytes:
+        names = [b"a", b"b", b"c"][: len(values)]
+        return format_columns(names, np.array([3] * len(values), np.uint32), np.array(values))
+
+    assert lines(1.0, -2.0, 0.0) == b"a 1 3\nb -2 3\nc 0 3\n"
+    assert lines(1.0, 0.1) == b"a 1.0 3\nb 0.1 3\n"
+    assert lines(-0.0) == b"a -0.0 3\n"
+    assert lines(1e15, 1e300, -5e-324) == b"a 1000000000000000.0 3\nb 1e+300 3\nc -5e-324 3\n"
+    assert lines(999999999999999.0) == b"a 999999999999999 3\n"
+    assert lines() == b""
+
+
+def test_timestamps_with_fractions_are_not_formatted() -> None:
+    with pytest.raises(TypeError):
+        format_columns([b"a"], np.array([1.5]), np.array([1.0]))
 
 
 # ---- streams
