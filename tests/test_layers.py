@@ -59,7 +59,8 @@ THIRD_PARTY = {
     "twisted": {"net", "web", "daemons"},
     "zope": {"net", "web", "daemons"},
     "orjson": {"web"},
-    "OpenSSL": {"web"},
+    "OpenSSL": {"net"},
+    "service_identity": {"net"},
     "tqdm": {"cli"},
 }
 MODULES = {

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 
 from carbonpy.daemons.sources import Sources
 from carbonpy.daemons.web_dispatch import Parent, WorkerDispatch, make_workers
+from carbonpy.net.tls import ServerTls
 from carbonpy.net.web_workers import WebWorkers
 from carbonpy.settings import Settings
 from carbonpy.web.access import Users
@@ -21,7 +22,6 @@ from carbonpy.web.answer import Answer, Query
 from carbonpy.web.dispatch import Beginner, Dispatch, PoolDispatch
 from carbonpy.web.limits import Limits
 from carbonpy.web.site import make_site, report
-from carbonpy.web.tls import tls_options
 from carbonpy.writing.parcel import pack
 
 
@@ -98,7 +98,7 @@ class WebSide:
         )
         self._tls = None
         if web.http_tls_certificate:
-            self._tls = tls_options(web.http_tls_certificate, web.http_tls_key)
+            self._tls = ServerTls(web.http_tls_certificate, web.http_tls_key)
 
     @property
     def pids(self) -> list[int]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pickle
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from support.looping import Looping
 from twisted.internet.address import IPv4Address
-from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
@@ -340,38 +340,14 @@ def test_the_cut_line_of_a_cut_datagram_is_no_datapoint() -> None:
 # ---- on loopback
 
 
-class Loop:
-    """A reactor of our own that runs while the test waits."""
-
-    def __init__(self) -> None:
-        self.reactor = EPollReactor()
-        self.reactor.startRunning(installSignalHandlers=False)
-        self.ports: list[Any] = []
-
-    def until(self, condition: Callable[[], bool], seconds: float = 10.0) -> None:
-        deadline = self.reactor.seconds() + seconds
-        while not condition():
-            assert self.reactor.seconds() < deadline, "not in time"
-            self.reactor.iterate(0.01)
-
-    def rounds(self, count: int = 5) -> None:
-        """Let the reactor look at everything that is ready."""
-        for _ in range(count):
-            self.reactor.iterate(0.01)
+class Loop(Looping):
+    """A reactor with listening ports."""
 
     def listen(self, house: House, kind: Any, interface: str) -> Any:
         port = self.reactor.listenTCP(0, ReceiverFactory(house.receivers, kind), interface=interface)
         house.receivers.add_port(port)
         self.ports.append(port)
         return port
-
-    def close(self) -> None:
-        for port in self.ports:
-            port.stopListening()
-        self.reactor.removeAll()
-        self.rounds(2)
-        self.reactor.fireSystemEvent("shutdown")
-        self.rounds(2)
 
 
 @pytest.fixture

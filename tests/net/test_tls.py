@@ -1,4 +1,4 @@
-"""HTTPS: a certificate of our own, a handshake in memory, and what is said when the files do not fit."""
+"""TLS: a certificate of our own, a handshake in memory, and what is said when the files do not fit."""
 
 import ssl
 
@@ -7,7 +7,7 @@ from OpenSSL import SSL
 from support.certificates import pair
 
 from carbonpy.errors import ConfigError
-from carbonpy.web.tls import tls_options
+from carbonpy.net.tls import ServerTls
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +53,8 @@ def handshake(options, trusted):
 def test_a_client_that_trusts_the_certificate_gets_its_handshake(files):
     trusted = (files / "cert.pem").read_bytes()
     for options in (
-        tls_options(str(files / "cert.pem"), str(files / "key.pem")),
-        tls_options(str(files / "both.pem")),
+        ServerTls(str(files / "cert.pem"), str(files / "key.pem")),
+        ServerTls(str(files / "both.pem")),
     ):
         assert handshake(options, trusted) in ("TLSv1.2", "TLSv1.3")
 
@@ -71,4 +71,4 @@ def test_a_client_that_trusts_the_certificate_gets_its_handshake(files):
 )
 def test_files_that_do_not_fit_are_an_error_of_the_configuration(files, certificate, key, words):
     with pytest.raises(ConfigError, match=words):
-        tls_options(str(files / certificate), str(files / key) if key else "")
+        ServerTls(str(files / certificate), str(files / key) if key else "")
