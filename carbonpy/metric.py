@@ -85,6 +85,17 @@ def canonical(raw: str, max_bytes: int = MAX_NAME_BYTES) -> str:
     return name
 
 
+def as_it_came(raw: str, max_bytes: int = MAX_NAME_BYTES) -> str:
+    """`raw` itself, for whoever only passes names on.  Raises MetricError when a line could not carry it."""
+    if not raw or len(raw.encode()) > max_bytes:
+        raise MetricError(f"metric name {raw[:60]!r} is empty or longer than {max_bytes} bytes")
+    if not raw.isprintable() and _CONTROL.search(raw):
+        raise MetricError(f"metric name {raw[:60]!r} has a control character; remove it")
+    if len(raw.split(None, 1)) != 1 or raw[0].isspace() or raw[-1].isspace():
+        raise MetricError(f"metric name {raw[:60]!r} has white space; a line cannot carry it")
+    return raw
+
+
 def is_tagged(metric: str) -> bool:
     """Whether the canonical name `metric` carries tags (and so lives below ``_tagged``)."""
     return ";" in metric

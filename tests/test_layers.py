@@ -50,6 +50,7 @@ THIRD_PARTY = {
         "writing",
         "aggregating",
         "reading",
+        "relaying",
         "net",
         "web",
         "daemons",

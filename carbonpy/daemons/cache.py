@@ -158,6 +158,10 @@ class CacheDaemon:
         # receivers and queries
         gatherer = Gatherer(reactor, self.intake, interval=cache.gather_interval, size=cache.gather_size)
         self.receivers = Receivers(self.intake, gatherer, _receiver_limits(settings))
+        #: The last gathering of which the journal did not take something.
+        self._unsafe_flush = -1
+        self.receivers.when_safe = self._when_safe
+        self.receivers.fullness = lambda: self.cache.cached / self.settings.cache.max_cache_size
         self.query_counters = CounterGroup()
         self.store = LocalStore(
             self.catalog,
@@ -218,6 +222,8 @@ class CacheDaemon:
     def _accept(self, ids: np.ndarray, timestamps: np.ndarray, values: np.ndarray) -> None:
         """A batch of accepted points."""
         self.cache.append(ids, timestamps, values)
+        if self.journal is not None and self.journal.trouble:
+            self._unsafe_flush = self.receivers.gatherer.flushes
         if self._sync_batches:
             self._sync()
         cache = self.settings.cache
@@ -229,6 +235,13 @@ class CacheDaemon:
             )
             self.receivers.pause()
             self.writers.look()
+
+    def _when_safe(self, done: Callable[[], None], failed: Callable[[], None]) -> None:
+        """What was taken in is in the journal, unless the disk refused it: then peers keep it and send it again."""
+        if self._unsafe_flush == self.receivers.gatherer.flushes:
+            failed()
+        else:
+            done()
 
     def _made(self, identities: Sequence[int]) -> None:
         """A writer has made files."""

@@ -26,6 +26,8 @@ from carbonpy.wire import line
 
 #: A batch: ids (uint32), timestamps (uint32), values (float64), equally long.
 Accept = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
+#: The same, and the lines of exactly these points as they came in, None when they came in otherwise.
+AcceptLines = Callable[[np.ndarray, np.ndarray, np.ndarray, "bytes | None"], None]
 #: Hears of a refused line or item: (sender, what was sent, why).
 Complain = Callable[[str, bytes, str], None]
 
@@ -57,6 +59,8 @@ class Intake:
         self._complain = complain
         self._full = full
         self.flow_control = flow_control
+        #: Called in place of `accept` when it is set: for whoever sends lines on.
+        self.accept_lines: AcceptLines | None = None
         self.received = Counter()
         #: Datapoints that were accepted, by all ways in.
         self.accepted = Counter()
@@ -70,12 +74,12 @@ class Intake:
         text = texts[0][0] if len(texts) == 1 else b"".join([text for text, _ in texts])
         points = line.parse(text)
         if points is not None:
-            self.points(*points, droppable=droppable)
+            self.points(*points, droppable=droppable, text=text)
             return
         for text, sender in texts:
             points = line.parse(text) if len(texts) > 1 else None
             if points is not None:
-                self.points(*points, droppable=droppable)
+                self.points(*points, droppable=droppable, text=text)
             else:
                 self._line_by_line(text, sender, droppable)
 
@@ -109,8 +113,12 @@ class Intake:
         values: np.ndarray,
         *,
         droppable: bool = False,
+        text: bytes | None = None,
     ) -> None:
-        """Datapoints in parallel columns; timestamps int64 or float64, -1 (any in (-2, -1]) means now."""
+        """Datapoints in parallel columns; timestamps int64 or float64, -1 (any in (-2, -1]) means now.
+
+        text: the lines that they were read from, if that is what they were.
+        """
         count = len(names)
         if not count:
             return
@@ -125,7 +133,14 @@ class Intake:
         columns = self._judge(np.array(ids, np.uint32), timestamps, values)
         if len(columns[0]):
             self.accepted.add(len(columns[0]))
-            self._accept(*columns)
+            if self.accept_lines is None:
+                self._accept(*columns)
+            else:
+                # A line says what the columns say unless a time was changed or a neighbour refused.
+                as_it_came = text is not None and len(columns[0]) == count and timestamps.dtype == np.int64
+                if as_it_came and (columns[1] != timestamps).any():
+                    as_it_came = False
+                self.accept_lines(*columns, text if as_it_came else None)
 
     def _judge(
         self, ids: np.ndarray, times: np.ndarray, values: np.ndarray

@@ -31,6 +31,8 @@ _PLAIN = re.compile(rb"[^\x00-\x20./;~}\x7f-\xff]+(?:\.[^\x00-\x20./;~}\x7f-\xff
 
 #: Decides whether a raw name may pass: 0, DENIED or NOT_ALLOWED.
 Judge = Callable[[str], int]
+#: What a raw name means, of at most so many bytes: its canonical name.  Raises MetricError.
+Form = Callable[[str, int], str]
 
 
 def judge_by_lists(denied: Callable[[str], bool] | None, allowed: Callable[[str], bool] | None) -> Judge:
@@ -55,13 +57,18 @@ class NameTable:
     """Raw names to ids.  One thread interns (the reactor's); looking up a metric is safe from any thread."""
 
     def __init__(
-        self, judge: Judge = let_all_pass, max_names: int = 4_000_000, max_name_bytes: int = MAX_NAME_BYTES
+        self,
+        judge: Judge = let_all_pass,
+        max_names: int = 4_000_000,
+        max_name_bytes: int = MAX_NAME_BYTES,
+        form: Form = canonical,
     ) -> None:
         self.ids: dict[bytes, int] = {}
         self.max_names = max_names
         self.max_name_bytes = max_name_bytes
         self._plain_bytes = min(MAX_NODE_BYTES, max_name_bytes)
         self._judge = judge
+        self._form = form
         self._metrics: list[bytes] = [b""] * FIRST_ID
         self._refused: list[bytes] = []
         #: Metrics that were never seen under their canonical name, only under another raw one.
@@ -92,7 +99,7 @@ class NameTable:
             try:
                 name = raw.decode()
                 verdict = self._judge(name)
-                metric = b"" if verdict else canonical(name, self.max_name_bytes).encode()
+                metric = b"" if verdict else self._form(name, self.max_name_bytes).encode()
             except (UnicodeDecodeError, MetricError):
                 verdict = INVALID
         if verdict:

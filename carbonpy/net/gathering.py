@@ -7,6 +7,7 @@ that may be dropped (UDP) come after the others with which they were gathered.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -33,6 +34,16 @@ class Gatherer:
         self._points: list[tuple[list[bytes], np.ndarray, np.ndarray]] = []
         self._gathered = 0
         self._scheduled = False
+        self._after: list[Callable[[], None]] = []
+        #: How often something was handed over.
+        self.flushes = 0
+
+    def after(self, done: Callable[[], None]) -> None:
+        """Call `done` when all that was gathered so far has been handed over."""
+        if self._gathered:
+            self._after.append(done)
+        else:
+            done()
 
     def lines(self, text: bytes, sender: str, droppable: bool = False) -> None:
         """Whole lines from a sender; `droppable` if the sender cannot be paused."""
@@ -66,6 +77,7 @@ class Gatherer:
         droppable, self._droppable = self._droppable, []
         points, self._points = self._points, []
         self._gathered = 0
+        self.flushes += 1
         if texts:
             self._intake.lines(texts)
         if droppable:
@@ -77,3 +89,7 @@ class Gatherer:
             self._intake.points(
                 names, np.concatenate([batch[1] for batch in points]), np.concatenate([batch[2] for batch in points])
             )
+        if self._after:
+            after, self._after = self._after, []
+            for done in after:
+                done()

@@ -14,6 +14,7 @@ The law.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ from twisted.protocols.policies import TimeoutMixin
 from carbonpy.errors import WireError
 from carbonpy.ingest.intake import Intake
 from carbonpy.net.gathering import Gatherer
+from carbonpy.wire import acknowledged
 from carbonpy.wire.framing import Int32Frames
 from carbonpy.wire.line import LineSplitter
 from carbonpy.wire.pickled import decode_points
@@ -57,10 +59,18 @@ class Receivers:
         self._connections: set[_Receiver] = set()
         self._ports: list[Port] = []
         self._accepting = True
+        #: For peers that want to know (`wire.acknowledged`): calls the first when all that was taken in so far is safe,
+        #: or the second when it cannot be made safe; and how full we are, from 0 to 1.
+        self.when_safe: Callable[[Callable[[], None], Callable[[], None]], None] = lambda done, failed: done()
+        self.fullness: Callable[[], float] = lambda: 0.0
 
     def __len__(self) -> int:
         """How many senders are connected."""
         return len(self._connections)
+
+    def __contains__(self, receiver: object) -> bool:
+        """Whether the connection is still there."""
+        return receiver in self._connections
 
     @property
     def limits(self) -> ReceiverLimits:
@@ -207,11 +217,23 @@ class PickleReceiver(_Receiver):
     def __init__(self, receivers: Receivers) -> None:
         super().__init__(receivers)
         self._frames = Int32Frames(receivers.limits.frame_length)
+        #: The number of the last frame of a peer that wants to know what is safe; None for all others.
+        self._number: int | None = None
+        self._told = 0
 
     def dataReceived(self, data: bytes) -> None:
         self.resetTimeout()
         intake = self.receivers.intake
+        before = self._number
         for frame in self._frames.feed(data):
+            if self._number is not None:
+                parted = acknowledged.parted(frame)
+                if parted is not None:
+                    self._number, frame = parted
+            elif frame.startswith(acknowledged.HELLO):
+                self._number = before = 0
+                self.transport.write(acknowledged.WELCOME)
+                continue
             try:
                 points = decode_points(frame)
             except WireError as error:
@@ -221,9 +243,19 @@ class PickleReceiver(_Receiver):
                 self.receivers.gatherer.points(points.names, points.timestamps, points.values)
             for why, count in points.rejected.items():
                 intake.refuse("malformed", self.peer, b"", f"{count} items with a wrong {why}", count)
+        if self._number is not None and self._number != before:
+            number, receivers = self._number, self.receivers
+            receivers.gatherer.after(
+                lambda: receivers.when_safe(lambda: self._acknowledge(number), self.transport.abortConnection)
+            )
         if self._frames.broken is not None:
             intake.refuse("malformed", self.peer, b"", str(self._frames.broken))
             self.transport.abortConnection()
+
+    def _acknowledge(self, number: int) -> None:
+        if number > self._told and self in self.receivers:
+            self._told = number
+            self.transport.write(acknowledged.ack(number, self.receivers.fullness()))
 
     def connectionLost(self, reason: Any = None) -> None:
         if self._frames.pending and self._frames.broken is None:

@@ -103,7 +103,7 @@ _AGGREGATION = (
          "Whether points that were aggregated are sent on as well; False sends aggregates only."),
     live("MAX_AGGREGATION_INTERVALS", Number(1, whole=True), 5,
          "How many intervals of an aggregate are kept for late points."),
-    live("WRITE_BACK_FREQUENCY", Number(unit="seconds", above=True, optional=True), None,
+    row("WRITE_BACK_FREQUENCY", Number(unit="seconds", above=True, optional=True), None,
          "Seconds between two values of an aggregate whose interval is not over; None for its own frequency."),
     live("REWRITE_AGGREGATES", FLAG, False,
          "Whether the [post] rules of rewrite-rules.conf change the names of aggregates too; carbon's do not."),
