@@ -1,11 +1,12 @@
 """A file read, changed and replaced, beside a daemon that writes to it.
 
 The law: at every moment, also after kill -9 or a power cut, the path holds the old file or the new one as a whole.
-`rewrite` holds flock(2), exclusive, on the file itself from before it reads until after the new file has the name:
-that is the lock which WHISPER_LOCK_WRITES takes, so whoever locks never writes in between, and a writer that waited
-finds, when it gets the lock, that the path leads to another inode (it has to look).  For programs that take no locks
-the file's identity, time of modification and, if that is recent, its bytes are compared once more before the rename;
-if it changed, everything is done again.  Owner, group, mode and holes are those of the old file.
+The new file is made beside the old one without any lock.  Then `rewrite` takes the lock of the tree (`treelock`), which
+keeps away our daemon, and flock(2), exclusive, on the file itself, which keeps away everybody who sets
+WHISPER_LOCK_WRITES or the like; under both, the file's identity, time of modification and, if that is recent, its bytes
+are compared with what was read; if it changed, everything is done again, after some attempts wholly under the locks.
+A program that takes no lock at all can only lose what it writes in the microseconds between that look and the rename.
+Owner, group, mode and holes are those of the old file.
 
 A process killed in the middle leaves at most a file that `creation.is_temporary` recognises.
 """
@@ -18,13 +19,15 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from carbonpy.errors import CarbonError
 from carbonpy.whisper.creation import NO_LINKS, sync_directory, temporary_name
+from carbonpy.whisper.treelock import alone, stamp
 
-#: So often a file is read again because somebody who takes no lock wrote to it.
+#: So often a file is read again because somebody wrote to it; so many times of these without the locks.
 ATTEMPTS = 20
+_UNLOCKED = 3
 #: A file changed so many seconds ago or less may change again without its time of modification showing it.
 _RECENT = 0.1
 _BLOCK = 4096
@@ -36,7 +39,21 @@ class FileBusy(CarbonError):
 
 @contextmanager
 def locked(path: str) -> Iterator[int]:
-    """A read-write descriptor of the file that `path` leads to, under flock(2), exclusive.  Raises OSError."""
+    """A read-write descriptor of the file that `path` leads to, alone in its tree and under flock(2), exclusive.
+
+    A file that was changed gets a time of modification that tells our daemon.  Raises OSError.
+    """
+    with alone(path), _flocked(path) as fd:
+        before = os.fstat(fd)
+        yield fd
+        after = os.fstat(fd)
+        # The clock that stamps files ticks too slowly to tell whether a file was changed a moment ago.
+        if after.st_nlink and (after.st_mtime_ns != before.st_mtime_ns or after.st_mtime > time.time() - _RECENT):
+            stamp(fd)
+
+
+@contextmanager
+def _flocked(path: str) -> Iterator[int]:
     while True:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
@@ -48,6 +65,52 @@ def locked(path: str) -> Iterator[int]:
             os.close(fd)
 
 
+class Prepared:
+    """A finished new file beside the old one, which does not have the name yet.  One owner; `close` it in the end."""
+
+    def __init__(
+        self, path: str, change: Callable[[bytes], bytes | bytearray | None], *, durable: bool, fd: int | None = None
+    ) -> None:
+        """Read the file (through `fd`, if given), change it, write the new one.  Raises as `rewrite`."""
+        self.path = path
+        own = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if fd is None else fd
+        try:
+            self._before = os.fstat(own)
+            self._read_at = time.time()
+            self._data = _read(own)
+        finally:
+            if fd is None:
+                os.close(own)
+        after = change(self._data)
+        #: Whether there is anything to replace.
+        self.differs = after is not None and after != self._data
+        self._name = _write_beside(path, after, self._before, durable) if after is not None and self.differs else ""
+
+    def commit(self, fd: int, backup: str | None = None) -> bool:
+        """Give the new file the name; False, and nothing done, if the old one is not what was read.
+
+        The caller holds the locks; `fd` is an open descriptor of the file.  Raises OSError.
+        """
+        if not _unchanged(fd, self.path, self._before, self._read_at, self._data):
+            return False
+        if backup is not None:
+            _keep(self.path, backup)
+        stamp(self._name)
+        os.rename(self._name, self.path)
+        return True
+
+    def commit_alone(self, backup: str | None = None) -> bool:
+        """`commit` for who holds the lock of the tree alone already.  Raises OSError, FileNotFoundError among them."""
+        with _flocked(self.path) as fd:
+            return self.commit(fd, backup)
+
+    def close(self) -> None:
+        """Remove the new file if it did not get the name."""
+        if self._name:
+            with suppress(FileNotFoundError):
+                os.unlink(self._name)
+
+
 def rewrite(
     path: str,
     change: Callable[[bytes], bytes | bytearray | None],
@@ -57,37 +120,43 @@ def rewrite(
 ) -> bool:
     """Put ``change(bytes of the file)`` in place of the file; False if that is None or the same bytes.
 
-    `change` may be called more than once and should be quick, as a daemon that wants to write waits meanwhile.  The
-    old file stays as `backup` if that is given, in place of what was there.  With `durable` the new file is on the
-    disk when it gets the name.  Raises OSError, FileBusy, CarbonError (the owner cannot be kept), and what `change`
-    raises; the file is then as it was.  Safe from any thread and process.
+    `change` may be called more than once, and with bytes that a writer has changed in part; what it makes of those is
+    thrown away.  The old file stays as `backup` if that is given, in place of what was there.  With `durable` the new
+    file is on the disk when it gets the name.  Raises OSError, FileBusy, CarbonError (the owner cannot be kept), and
+    what `change` raises; the file is then as it was.  Safe from any thread and process.
     """
     target = os.path.realpath(path)
-    for _ in range(ATTEMPTS):
-        with locked(target) as fd:
-            before = os.fstat(fd)
-            read_at = time.time()
-            data = _read(fd)
-            after = change(data)
-            if after is None or after == data:
-                return False
-            temporary = _write_beside(target, after, before, durable)
-            try:
-                if not _unchanged(fd, target, before, read_at, data):
-                    continue
-                if backup is not None:
-                    _keep(target, backup)
-                os.rename(temporary, target)
-            finally:
-                with suppress(FileNotFoundError):
-                    os.unlink(temporary)
-            if durable:
-                sync_directory(os.path.dirname(target))
-            return True
+    for attempt in range(ATTEMPTS):
+        done = _attempt(target, change, backup, durable, locks_first=attempt >= _UNLOCKED)
+        if done is None:
+            continue
+        if done and durable:
+            sync_directory(os.path.dirname(target))
+        return done
     raise FileBusy(
         f"{path} is written to all the time by a program that takes no lock; stop it, or let it lock "
         "(WHISPER_LOCK_WRITES), and try again"
     )
+
+
+def _attempt(
+    target: str,
+    change: Callable[[bytes], bytes | bytearray | None],
+    backup: str | None,
+    durable: bool,
+    *,
+    locks_first: bool,
+) -> bool | None:
+    """Whether the file was replaced; None if it changed meanwhile."""
+    with ExitStack() as stack:
+        fd = stack.enter_context(locked(target)) if locks_first else None
+        prepared = Prepared(target, change, durable=durable, fd=fd)
+        stack.callback(prepared.close)
+        if not prepared.differs:
+            return False
+        if fd is None:
+            fd = stack.enter_context(locked(target))
+        return prepared.commit(fd, backup) or None
 
 
 def _is_at(status: os.stat_result, path: str) -> bool:

@@ -9,7 +9,8 @@ The law: each point of a sweep ends as exactly one of
 * deferred  - with its metric: the file may not be made now, or an error may go away.
 
 A full disk ends the sweep: the rest is deferred, and `Outcome.stopped` says so.  A damaged file is
-set aside as ``<file>.damaged-<time>`` and made anew.
+set aside as ``<file>.damaged-<time>`` and made anew.  Files are touched under the lock of the tree alone, which tools
+take as well (`whisper.treelock`), a block of them at a time.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import fcntl
 import os
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,6 +34,7 @@ from carbonpy.whisper import file as whisper_file
 from carbonpy.whisper.creation import NewFile
 from carbonpy.whisper.errors import FileAlreadyExists, WhisperException
 from carbonpy.whisper.layout import HEADER_READ
+from carbonpy.whisper.treelock import TreeLock
 from carbonpy.writing.order import in_chunks, visiting_order
 from carbonpy.writing.ring_writes import RingWrites, plain_metrics
 from carbonpy.writing.table import FileTable, Layout, OpenSlots, Window, window
@@ -124,6 +127,8 @@ class Sweeper:
         self._outcome = Outcome()
         self._all_deferred: list[int] = []
         self.table = FileTable()
+        self._lock = TreeLock(settings.data_dir, create=True)
+        self._unlocked = ""
         self.set_rate(settings.updates_per_second)
 
     def set_rate(self, updates_per_second: float) -> None:
@@ -202,7 +207,9 @@ class Sweeper:
             end = min(at + self._block, max(at + 1, int(ends.searchsorted(before + BLOCK_POINTS))))
             if self._bucket is not None and (wait := self._bucket.wait(end - at)) > 0:
                 self._sleep(wait)
-            _Block(self, metrics[at:end], starts[at:end], counts[at:end], outcome).write(timestamps, values)
+            block = _Block(self, metrics[at:end], starts[at:end], counts[at:end], outcome)
+            with self._beside_tools(outcome):
+                block.write(timestamps, values)
             at = end
         sent, merged = sum(len(part[0]) for part in parts), len(ids)
         if self.deferred:
@@ -210,6 +217,20 @@ class Sweeper:
             merged -= int(np.isin(ids, self.deferred).sum())
         outcome.replaced += sent - merged
         outcome.written += merged - (sum(outcome.dropped.values()) - dropped)
+
+    @contextmanager
+    def _beside_tools(self, outcome: Outcome) -> Iterator[None]:
+        """Hold the lock of the tree, if it can have one; who cannot make a file there can often still write to some."""
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._lock.shared())
+                self._unlocked = ""
+            except OSError as error:
+                sentence = f"{error.filename}: {error.strerror}; tools that change files must not run meanwhile"
+                if sentence != self._unlocked:
+                    self._unlocked = sentence
+                    outcome.say(sentence)
+            yield
 
     def file_of(self, identity: int) -> str:
         """Where the file of a metric is."""
@@ -321,7 +342,7 @@ class _Block:
         """
         table = self._table
         if self._sweeper.settings.lock:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            self._lock(fd, path)
         status = os.fstat(fd)
         data = os.pread(fd, HEADER_READ, 0)
         length = 16 + 12 * int.from_bytes(data[12:16], "big")
@@ -334,6 +355,17 @@ class _Block:
         at = layout.offsets[0]
         self._met[number] = int.from_bytes(data[at : at + 4], "big") if at + 4 <= len(data) else 0
         return found
+
+    @staticmethod
+    def _lock(fd: int, path: str) -> None:
+        """Lock an open file.  If it was replaced while we waited, the descriptor leads to what is there now."""
+        while True:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(fd), os.stat(path)):
+                return
+            there = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            os.dup2(there, fd, inheritable=False)
+            os.close(there)
 
     def _takes_hashed_name(self, metric: str, path: str) -> bool:
         """Whether the file of a tagged metric was there under its readable name; it has `path` now, as in carbon."""

@@ -113,23 +113,23 @@ def test_a_program_that_never_stops_writing_gets_its_way_and_a_message(path: Pat
     assert path.read_bytes().endswith(b"more")
 
 
-def test_who_waits_for_the_lock_gets_it_on_the_new_file(path: Path) -> None:
-    entered = threading.Event()
+def test_of_two_who_change_a_file_at_one_time_the_later_begins_anew(path: Path) -> None:
+    read = threading.Event()
+    seen: list[bytes] = []
 
-    def second() -> None:
-        entered.set()
-        rewrite(str(path), lambda data: data + b"second")
+    def slow(data: bytes) -> bytes:
+        seen.append(data)
+        read.set()
+        until("the other one is done", lambda: len(seen) > 1 or path.read_bytes().endswith(b"quick"), 10)
+        return data + b"slow"
 
-    waiter = threading.Thread(target=second)
-
-    def first(data: bytes) -> bytes:
-        waiter.start()
-        entered.wait(10)
-        return data + b"first"
-
-    assert rewrite(str(path), first)
-    waiter.join(10)
-    assert path.read_bytes() == b"old" * 1000 + b"firstsecond"
+    slower = threading.Thread(target=lambda: rewrite(str(path), slow))
+    slower.start()
+    assert read.wait(10)
+    assert rewrite(str(path), lambda data: data + b"quick")
+    slower.join(10)
+    assert path.read_bytes() == b"old" * 1000 + b"quickslow"
+    assert len(seen) == 2
 
 
 def test_the_lock_is_the_one_of_flock(path: Path) -> None:
