@@ -51,6 +51,10 @@ class Router:
         self._planned = planned
         self._options = tuple(options)
 
+    def warned(self, sentence: str) -> Router:
+        """The same with one more warning."""
+        return Router(self.destinations, self._planned, self._options, (*self.warnings, sentence))
+
     def options_of(self, number: int) -> Mapping[str, object]:
         """How the destination `number` is spoken to, as its cluster says; empty where the settings decide."""
         return self._options[number] if self._options else {}

@@ -51,6 +51,11 @@ class RelayRules:
         self.warnings = tuple(warnings)
 
     @classmethod
+    def default(cls) -> RelayRules:
+        """No rules: what stands for a file that is not there."""
+        return cls(())
+
+    @classmethod
     def parse(cls, text: str, filename: str) -> RelayRules:
         """The rules of `text`.  Raises ConfigError with a line for each problem; `filename` is for messages."""
         reader = _Reader(filename)
@@ -60,7 +65,7 @@ class RelayRules:
         return cls(reader.finished(), reader.warnings)
 
     def matching(self, name: str) -> list[RelayRule]:
-        """The rules that have a say about `name`, in their order; there always is one."""
+        """The rules that have a say about `name`, in their order; there always is one, if there are rules at all."""
         found = []
         for rule in self.rules:
             if rule.matches(name):
