@@ -83,5 +83,5 @@ def test_what_is_wrong_has_its_place(tmp_path: Path, name: str, text: str, sente
 
 
 def test_the_method_rules_needs_rules(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="relay-rules.conf: RELAY_METHOD = rules needs rules, and there are none"):
+    with pytest.raises(ConfigError, match="RELAY_METHOD = rules needs rules, and there are none"):
         router_of(tmp_path, f"[relay]\n{TWO}", rules=RelayRules.default())
