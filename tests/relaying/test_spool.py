@@ -76,9 +76,7 @@ def filled(directory: str, lengths: list[int], **options: Any) -> list[Record]:
 
 
 def segments(directory: str) -> list[str]:
-    return sorted(
-        (name for name in os.listdir(directory) if name.endswith(".cps")), key=lambda name: int(name[6:-4])
-    )
+    return sorted((name for name in os.listdir(directory) if name.endswith(".cps")), key=lambda name: int(name[6:-4]))
 
 
 class AgainstAList(RuleBasedStateMachine):
