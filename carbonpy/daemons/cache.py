@@ -3,6 +3,7 @@
 Read top to bottom it is the architecture:
 
     names       every raw name becomes an id once; lists and rules are asked then       ingest.names
+    aggregates  where AGGREGATE is set: many metrics also become one, as points come in  daemons.aggregating
     intake      what senders sent becomes batches, or is counted as dropped             ingest.intake
     journal     every batch is on disk before it counts as cached                       cache.journal
     cache       batches become sorted runs; runs are lent to the writers                cache.cache
@@ -46,6 +47,7 @@ from carbonpy.catalog.live import LiveCatalog
 from carbonpy.catalog.store import Catalog
 from carbonpy.clock import TokenBucket
 from carbonpy.counters import CounterGroup
+from carbonpy.daemons.aggregating import CacheAggregation
 from carbonpy.daemons.cataloguing import Cataloguing
 from carbonpy.daemons.figures import Figures
 from carbonpy.daemons.hot import Hot
@@ -75,6 +77,8 @@ listener_log = Logger("listener")
 creates_log = Logger("creates")
 #: Seconds between two looks at the rules files.
 _RULES_INTERVAL = 10.0
+#: Seconds between two looks for aggregates that are due.
+_EMIT_INTERVAL = 0.25
 #: How full a cache is when reading from senders goes on after a pause (carbon's low watermark).
 _LOW_WATERMARK = 0.95
 #: Sweeps of so many updates of files, all shares together, are for processes; a thread needs 0.3 s for them.
@@ -101,7 +105,13 @@ class CacheDaemon:
 
         # rules and names
         self._rules = Rules(settings)
-        self.names = NameTable(self._rules.judge(self._own_prefix), cache.max_metrics, cache.max_name_length)
+        self.aggregation = CacheAggregation(settings, self._own_prefix) if cache.aggregate else None
+        self.names = NameTable(
+            self._rules.judge(self._own_prefix),
+            cache.max_metrics,
+            cache.max_name_length,
+            self.aggregation.rename if self.aggregation is not None else None,
+        )
         self.catalog = LiveCatalog(Catalog(cache.catalog_file))
         self.cataloguing = Cataloguing(self.catalog, self.names, cache.local_data_dir)
         self.names.on_new.append(self._met)
@@ -117,6 +127,8 @@ class CacheDaemon:
             full=lambda: self.cache.cached >= self.settings.cache.max_cache_size,
             flow_control=cache.use_flow_control,
         )
+        if self.aggregation is not None:
+            self.aggregation.feed(self.intake)
         self.journal: Journal | None = None
         self._sync_batches = cache.journal and cache.journal_fsync == "batch"
         if cache.journal:
@@ -271,6 +283,8 @@ class CacheDaemon:
         """Replay, listen, sweep.  Raises CarbonError or CannotListenError."""
         cache, web = self.settings.cache, self.settings.web
         self._replay()
+        if self.aggregation is not None:
+            self.aggregation.start()
         self.writers.start()
         listen = self._reactor.listenTCP
         lines, pickles = (ReceiverFactory(self.receivers, kind) for kind in (LineReceiver, PickleReceiver))
@@ -307,6 +321,8 @@ class CacheDaemon:
             where = port.getHost()
             listener_log.info("listening on {type} {host}:{port}", type=where.type, host=where.host, port=where.port)
         self._every(_RULES_INTERVAL, self.reload_rules)
+        if self.aggregation is not None:
+            self._every(_EMIT_INTERVAL, self._emit_aggregates)
         self._every(0.5, self.cataloguing.feed)
         self._every(60.0, self.cataloguing.look_back)
         if self.journal is not None and cache.journal_fsync == "interval":
@@ -346,7 +362,7 @@ class CacheDaemon:
         self.ledger.recovered.add(announced)
         self.ledger.backlog = announced
         for segment in segments:
-            counts = self.cache.replay(self.journal, segment, self.names.intern, FIRST_ID)
+            counts = self.cache.replay(self.journal, segment, self.names.identify, FIRST_ID)
             self.ledger.backlog -= segment.points
             for verdict, points in counts.items():
                 if verdict != FIRST_ID:
@@ -370,6 +386,8 @@ class CacheDaemon:
             )
 
     def _sync_journal(self) -> Any:
+        if self.aggregation is not None:
+            self.aggregation.sync()
         # An idle daemon leaves the disk alone.
         return deferToThread(self._sync) if self.journal is not None and self.journal.unsynced else None
 
@@ -378,6 +396,10 @@ class CacheDaemon:
         points = self.figures.own_metrics(now)
         names = [name.encode() for name, _ in points]
         self.intake.points(names, np.full(len(points), int(now)), np.array([value for _, value in points]))
+
+    def _emit_aggregates(self) -> None:
+        if self.aggregation is not None:
+            self.aggregation.emit(self.intake)
 
     # ---- queries
 
@@ -426,6 +448,8 @@ class CacheDaemon:
         if self._rules.poll_books():
             self.writers.set_rules(self._rules.texts(), self._rules.book)
             self.web.rules_changed()
+        if self.aggregation is not None and self.aggregation.poll():
+            self.names.rename_again(self.aggregation.rename)
         if self._rules.poll_lists():
             changed = self.names.judge_again(self._rules.judge(self._own_prefix))
             log.info("the lists of names have changed; {changed} known names are judged otherwise", changed=changed)
@@ -461,6 +485,8 @@ class CacheDaemon:
             self.writers.creates = _per_minute(cache.max_creates_per_minute)
         if cache.max_updates_per_second != old.cache.max_updates_per_second:
             self.writers.set_rate(cache.max_updates_per_second)
+        if self.aggregation is not None and self.aggregation.reconfigure(settings):
+            self.names.rename_again(self.aggregation.rename)
         if cache.use_whitelist != old.cache.use_whitelist:
             self._rules.use_lists = cache.use_whitelist
             self.names.judge_again(self._rules.judge(self._own_prefix))
@@ -479,6 +505,8 @@ class CacheDaemon:
         ends = [maybeDeferred(port.stopListening) for port in self._ports]
         done = DeferredList([*ends, self.web.stop()], consumeErrors=True)
         self.receivers.stop()
+        if self.aggregation is not None:
+            self.aggregation.close(self.intake)
         self.cache.seal()
         done.addCallback(lambda _: self._flush())
         done.addBoth(lambda _: self.writers.stop())

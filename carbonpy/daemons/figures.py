@@ -62,8 +62,9 @@ class Figures:
         d = self._daemon
         ledger = d.ledger.as_dict()
         journal_trouble = d.journal.trouble if d.journal is not None else ""
+        aggregate_trouble = d.aggregation.trouble if d.aggregation is not None else ""
         return {
-            "status": self._status(ledger["balanced"], d.writers.trouble or journal_trouble),
+            "status": self._status(ledger["balanced"], d.writers.trouble or journal_trouble or aggregate_trouble),
             "version": __version__,
             "instance": d.settings.instance,
             "uptime": round(d.uptime(), 3),
@@ -97,6 +98,7 @@ class Figures:
                 "trouble": journal_trouble,
             },
             "web": d.web.health(),
+            "aggregation": d.aggregation.health() if d.aggregation is not None else None,
             "connections": len(d.receivers),
             "adoption": {
                 "files": d.cataloguing.progress.files,

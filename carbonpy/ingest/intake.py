@@ -4,12 +4,15 @@ The law.  Every datapoint that comes in is either part of a batch that `accept` 
 counted in `dropped` under one reason:
 
     malformed       a line or pickled item that is not a datapoint
-    blacklisted, not_whitelisted, invalid_name, too_many_names      (see `names`)
+    blacklisted, not_whitelisted, invalid_name, too_many_names, not_forwarded   (see `names`)
     nan             a value that is not a number
     timestamp       a time outside [0, 2**32), or further ahead than MAX_FUTURE
     cache_full      only for senders that cannot be paused (UDP) or with flow control off
 
 `received` is their sum.  A bad line costs itself; its neighbours and its connection live on.
+
+With a `feed`, all points but the refused ones are also shown to it, after they were accepted, with the names under
+which they came: those in batches, and those that are ``not_forwarded``.
 """
 
 from __future__ import annotations
@@ -21,13 +24,15 @@ import numpy as np
 from carbonpy.clock import Clock
 from carbonpy.counters import Counter, CounterGroup
 from carbonpy.errors import WireError
-from carbonpy.ingest.names import FIRST_ID, VERDICTS, NameTable
+from carbonpy.ingest.names import FIRST_ID, NOT_FORWARDED, VERDICTS, NameTable
 from carbonpy.wire import line
 
 #: A batch: ids (uint32), timestamps (uint32), values (float64), equally long.
 Accept = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
 #: The same, and the lines of exactly these points as they came in, None when they came in otherwise.
 AcceptLines = Callable[[np.ndarray, np.ndarray, np.ndarray, "bytes | None"], None]
+#: Sees raw names, which of the points are good, timestamps (uint32) and values (float64), equally long.
+Feed = Callable[[Sequence[bytes], np.ndarray, np.ndarray, np.ndarray], None]
 #: Hears of a refused line or item: (sender, what was sent, why).
 Complain = Callable[[str, bytes, str], None]
 
@@ -61,6 +66,8 @@ class Intake:
         self.flow_control = flow_control
         #: Called in place of `accept` when it is set: for whoever sends lines on.
         self.accept_lines: AcceptLines | None = None
+        #: Set by whoever makes aggregates of what comes in.
+        self.feed: Feed | None = None
         self.received = Counter()
         #: Datapoints that were accepted, by all ways in.
         self.accepted = Counter()
@@ -130,14 +137,28 @@ class Intake:
         if None in ids:
             intern = self._names.intern
             ids = [intern(name) if known_id is None else known_id for name, known_id in zip(names, ids)]
-        columns = self._judge(np.array(ids, np.uint32), timestamps, values)
+        numbers = np.array(ids, np.uint32)
+        self._take(numbers, timestamps, values, text)
+        if self.feed is not None:
+            good = ((numbers >= FIRST_ID) | (numbers == NOT_FORWARDED)) & ~np.isnan(values)
+            times, wrong = self._settle(timestamps)
+            self.feed(names, good if wrong is None else good & ~wrong, times.astype(np.uint32), values)
+
+    def generated(self, names: Sequence[bytes], timestamps: np.ndarray, values: np.ndarray) -> None:
+        """Datapoints from within, of metrics by their own names (`NameTable.identify`); nothing is made of them."""
+        if len(names):
+            self.received.add(len(names))
+            self._take(np.array([self._names.identify(name) for name in names], np.uint32), timestamps, values)
+
+    def _take(self, ids: np.ndarray, timestamps: np.ndarray, values: np.ndarray, text: bytes | None = None) -> None:
+        columns = self._judge(ids, timestamps, values)
         if len(columns[0]):
             self.accepted.add(len(columns[0]))
             if self.accept_lines is None:
                 self._accept(*columns)
             else:
                 # A line says what the columns say unless a time was changed or a neighbour refused.
-                as_it_came = text is not None and len(columns[0]) == count and timestamps.dtype == np.int64
+                as_it_came = text is not None and len(columns[0]) == len(ids) and timestamps.dtype == np.int64
                 if as_it_came and (columns[1] != timestamps).any():
                     as_it_came = False
                 self.accept_lines(*columns, text if as_it_came else None)
@@ -156,18 +177,24 @@ class Intake:
             ids, times, values = ids[~nan], times[~nan], values[~nan]
         if not len(ids):
             return ids, times, values
+        times, wrong = self._settle(times)
+        if wrong is not None and wrong.any():
+            self.dropped.add("timestamp", int(wrong.sum()))
+            ids, times, values = ids[~wrong], times[~wrong], values[~wrong]
+        return ids, times.astype(np.uint32), values
+
+    def _settle(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Timestamps as int64 with the resolution in force, -1 as now; and which are out of bounds, if any may be."""
         now = self._clock()
         if times.dtype != np.int64:
             with np.errstate(invalid="ignore"):
                 usable = np.abs(times) < 2**62
                 times = np.where(usable, np.trunc(times), -9.0).astype(np.int64)
         latest = 2**32 - 1 if self.max_future <= 0 else int(min(2**32 - 1, now + self.max_future))
+        wrong = None
         if times.min() < 0 or times.max() > latest:
             times = np.where(times == -1, int(now), times)
             wrong = (times < 0) | (times > latest)
-            if wrong.any():
-                self.dropped.add("timestamp", int(wrong.sum()))
-                ids, times, values = ids[~wrong], times[~wrong], values[~wrong]
         if self.resolution > 1:
             times = times - times % self.resolution
-        return ids, times.astype(np.uint32), values
+        return times, wrong

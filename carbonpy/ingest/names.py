@@ -5,6 +5,9 @@ below FIRST_ID that says why the name is refused.  Two raw names with the same c
 the same id.  An id never changes its metric.  When the lists of allowed and denied names change,
 `judge_again` recomputes the mapping, not the datapoints.
 
+Where names are rewritten as they come in, a raw name leads to the metric that it is rewritten to, and `identify` to
+the metric that has exactly this name.
+
 The table is bounded: with `max_names` raw names of metrics new ones get the verdict FULL and are
 not remembered, so a flood of random names costs time but no memory.  Of refused names only some are
 remembered, and they take no place from others: junk that a list denies never fills the table.
@@ -19,8 +22,8 @@ from carbonpy.errors import MetricError
 from carbonpy.metric import MAX_NAME_BYTES, MAX_NODE_BYTES, canonical
 
 #: Verdicts: why a name is refused.  The words are the ledger's reasons.
-VERDICTS = ("", "blacklisted", "not_whitelisted", "invalid_name", "too_many_names")
-DENIED, NOT_ALLOWED, INVALID, FULL = 1, 2, 3, 4
+VERDICTS = ("", "blacklisted", "not_whitelisted", "invalid_name", "too_many_names", "not_forwarded")
+DENIED, NOT_ALLOWED, INVALID, FULL, NOT_FORWARDED = 1, 2, 3, 4, 5
 #: The first id of a metric; smaller numbers are verdicts.
 FIRST_ID = 16
 
@@ -33,6 +36,8 @@ _PLAIN = re.compile(rb"[^\x00-\x20./;~}\x7f-\xff]+(?:\.[^\x00-\x20./;~}\x7f-\xff
 Judge = Callable[[str], int]
 #: What a raw name means, of at most so many bytes: its canonical name.  Raises MetricError.
 Form = Callable[[str, int], str]
+#: What a raw name is rewritten to; None when its points go into aggregates only.
+Rename = Callable[[bytes], "bytes | None"]
 
 
 def judge_by_lists(denied: Callable[[str], bool] | None, allowed: Callable[[str], bool] | None) -> Judge:
@@ -62,6 +67,7 @@ class NameTable:
         max_names: int = 4_000_000,
         max_name_bytes: int = MAX_NAME_BYTES,
         form: Form = canonical,
+        rename: Rename | None = None,
     ) -> None:
         self.ids: dict[bytes, int] = {}
         self.max_names = max_names
@@ -69,9 +75,11 @@ class NameTable:
         self._plain_bytes = min(MAX_NODE_BYTES, max_name_bytes)
         self._judge = judge
         self._form = form
+        self._rename = rename
         self._metrics: list[bytes] = [b""] * FIRST_ID
         self._refused: list[bytes] = []
-        #: Metrics that were never seen under their canonical name, only under another raw one.
+        #: Metrics that were never seen under their canonical name, only under another raw one; all when names are
+        #: rewritten, for then a canonical name in `ids` may lead elsewhere.
         self._elsewhere: dict[bytes, int] = {}
         #: Called with the id and the canonical name (UTF-8) of every metric when it is first seen.
         self.on_new: list[Callable[[int, bytes], None]] = []
@@ -93,12 +101,18 @@ class NameTable:
         if len(self.ids) - len(self._refused) >= self.max_names:
             return FULL
         verdict = 0
-        if self._judge is let_all_pass and len(raw) <= self._plain_bytes and _PLAIN(raw):
+        if self._judge is let_all_pass and self._rename is None and len(raw) <= self._plain_bytes and _PLAIN(raw):
             metric = raw
         else:
             try:
                 name = raw.decode()
                 verdict = self._judge(name)
+                if self._rename is not None and not verdict:
+                    renamed = self._rename(raw)
+                    if renamed is None:
+                        self.ids[raw] = NOT_FORWARDED
+                        return NOT_FORWARDED
+                    name = renamed.decode()
                 metric = b"" if verdict else self._form(name, self.max_name_bytes).encode()
             except (UnicodeDecodeError, MetricError):
                 verdict = INVALID
@@ -107,15 +121,41 @@ class NameTable:
             return verdict
         identity = self._look_up(metric)
         if identity is None:
-            identity = len(self._metrics)
-            if metric == raw:
-                metric = raw
-            else:
-                self._elsewhere[metric] = identity
-            self._metrics.append(metric)
-            for tell in self.on_new:
-                tell(identity, metric)
+            identity = self._meet(metric, raw)
         self.ids[raw] = identity
+        return identity
+
+    def _meet(self, metric: bytes, raw: bytes) -> int:
+        """The id of a metric that is new, and was seen as `raw`."""
+        identity = len(self._metrics)
+        if metric == raw:
+            metric = raw
+        if metric != raw or self._rename is not None:
+            self._elsewhere[metric] = identity
+        self._metrics.append(metric)
+        for tell in self.on_new:
+            tell(identity, metric)
+        return identity
+
+    def identify(self, name: bytes) -> int:
+        """The id of the metric that `name` itself is, however raw names are rewritten; or a verdict.
+
+        For what comes from within: aggregates, the journal.  Where no names are rewritten, the same as `intern`.
+        """
+        if self._rename is None:
+            return self.intern(name)
+        identity = self._elsewhere.get(name)
+        if identity is not None:
+            return identity
+        try:
+            metric = self._form(name.decode(), self.max_name_bytes).encode()
+        except (UnicodeDecodeError, MetricError):
+            return INVALID
+        identity = self._elsewhere.get(metric)
+        if identity is None:
+            if len(self._elsewhere) >= self.max_names:
+                return FULL
+            identity = self._meet(metric, name)
         return identity
 
     def _remember_refusal(self, raw: bytes, verdict: int) -> None:
@@ -130,7 +170,7 @@ class NameTable:
 
     def _look_up(self, metric: bytes) -> int | None:
         # `canonical` is idempotent, so a canonical name in `ids` maps to itself, unless a list refuses it.
-        identity = self.ids.get(metric, 0)
+        identity = self.ids.get(metric, 0) if self._rename is None else 0
         return identity if identity >= FIRST_ID else self._elsewhere.get(metric)
 
     def id_of(self, metric: str) -> int | None:
@@ -170,5 +210,13 @@ class NameTable:
                 changed += 1
             else:  # a name that was good keeps its id: its canonical form need not be found again
                 self.ids[raw] = before
-        self._elsewhere = {m: number for m, number in self._elsewhere.items() if self.ids.get(m) != number}
+        if self._rename is None:
+            self._elsewhere = {m: number for m, number in self._elsewhere.items() if self.ids.get(m) != number}
         return changed
+
+    def rename_again(self, rename: Rename | None) -> None:
+        """Rewrite raw names in another way from now on: each is decided anew when it comes."""
+        self._rename = rename
+        self.ids = {}
+        self._refused = []
+        self._elsewhere = {metric: number for number, metric in enumerate(self._metrics) if number >= FIRST_ID}

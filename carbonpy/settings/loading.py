@@ -115,7 +115,7 @@ class Settings:
                 if setting.section == section:
                     value = self.log_base if setting.name == "LOG_DIR" else self.value(setting)
                     text = f"  {setting.key}: {setting.kind.show(value)}"
-                    lines.append(f"{text:<58}# {self.origins.get((section, setting.name), 'default')}")
+                    lines.append(f"{text:<57} # {self.origins.get((section, setting.name), 'default')}")
         return "\n".join(lines) + "\n"
 
 

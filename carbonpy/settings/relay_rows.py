@@ -6,6 +6,8 @@ those of the rules.  Its ports are those of carbon's example.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from carbonpy.settings.kinds import Choice, Number, OptionalPath, Structure, Words
 from carbonpy.settings.rows import (
     CONNECTION_LOGS,
@@ -173,6 +175,17 @@ def _rows(name: str, http_port: int, port: int) -> tuple[tuple[str, str, tuple[S
     )
 
 
+#: What a cache has of these; it aggregates before it keeps points, and sends nothing on.
+_KEPT = {
+    "FORWARD_ALL": "Whether points that were aggregated are kept as well; False keeps aggregates only.",
+}
+CACHE_AGGREGATION = (
+    row("AGGREGATE", FLAG, False,
+        "Whether aggregation-rules.conf and rewrite-rules.conf are applied before points go into the cache, as "
+        "carbon-aggregator-cache does."),
+    *(setting for setting in _ROUTING if setting.name in ("AGGREGATION_RULES", "REWRITE_RULES")),
+    *(replace(setting, sentence=_KEPT.get(setting.name, setting.sentence)) for setting in _AGGREGATION),
+)
 RELAY = _rows("relay", 8081, 2013)
 AGGREGATOR = _rows("aggregator", 8082, 2023)
 # fmt: on

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from carbonpy.settings.kinds import Choice, Hosts, Number, OptionalPath, Processes, TimeZone, Urls, Words
-from carbonpy.settings.relay_rows import AGGREGATOR, RELAY
+from carbonpy.settings.relay_rows import AGGREGATOR, CACHE_AGGREGATION, RELAY
 from carbonpy.settings.rows import (
     BYTES,
     CONNECTION_LOGS,
@@ -83,6 +83,7 @@ _GROUPS: tuple[tuple[str, str, tuple[Setting, ...]], ...] = (
     )),
     ("cache", "Receivers", RECEIVERS),
     ("cache", "Names and timestamps", (*NAMES, TAG_HASH_FILENAMES, *TIMESTAMPS)),
+    ("cache", "Aggregation and rewriting", CACHE_AGGREGATION),
     ("cache", "Cache and journal", (
         live("MAX_CACHE_SIZE", Number(1, whole=True, endless=True, unit="datapoints"), 5_000_000,
               "How many datapoints may wait in memory to be written; inf for no limit."),

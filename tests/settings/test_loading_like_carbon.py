@@ -16,6 +16,8 @@ from carbonpy.settings import load
 from carbonpy.settings.loading import rows_of
 
 PLACES = ("STORAGE_DIR", "CONF_DIR", "LOCAL_DATA_DIR", "LOG_DIR", "PID_DIR")
+#: Rules files, which lie in CONF_DIR.
+RULES = ("AGGREGATION_RULES", "REWRITE_RULES")
 PLACE_VALUES = ("/srv/g", "/srv//g/../h/", "%(STORAGE_DIR)s/x", "%(storage_dir)s", "~/g", "relative/g")
 VALUES = {
     "MAX_CACHE_SIZE": ("inf", "1000000", "5e6"),
@@ -98,11 +100,11 @@ def test_the_defaults_are_those_of_the_example_but_for_what_is_said_here(tmp_pat
     lines = []
     for line in text.splitlines():
         name, equals, _ = line.lstrip("# ").partition(" = ")
-        known = equals and name in {setting.name for setting in rows_of("cache")} and name not in PLACES
+        known = equals and name in {setting.name for setting in rows_of("cache")} and name not in PLACES + RULES
         lines.append(line.lstrip("# ") if known else "" if line.startswith("#") else line)
     active.write_text("\n".join(lines))
     theirs, ours = load(str(active), environ={}), load(None, environ={})
-    differing = {s.name for s in rows_of("cache") if s.name not in PLACES and theirs.value(s) != ours.value(s)}
+    differing = {s.name for s in rows_of("cache") if s.name not in PLACES + RULES and theirs.value(s) != ours.value(s)}
     assert differing == {
         "MAX_CACHE_SIZE",
         "MAX_CREATES_PER_MINUTE",
