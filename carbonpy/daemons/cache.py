@@ -110,7 +110,7 @@ class CacheDaemon:
             self._rules.judge(self._own_prefix),
             cache.max_metrics,
             cache.max_name_length,
-            self.aggregation.rename if self.aggregation is not None else None,
+            rename=self.aggregation.rename if self.aggregation is not None else None,
         )
         self.catalog = LiveCatalog(Catalog(cache.catalog_file))
         self.cataloguing = Cataloguing(self.catalog, self.names, cache.local_data_dir)
