@@ -7,8 +7,10 @@ come in the order of the files, whatever order they were worked on.
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,6 +24,8 @@ from carbonpy.errors import CarbonError
 ALONE = 24
 #: Files that a process takes at a time.
 _PORTION = 64
+#: From linux/prctl.h.
+_PR_SET_PDEATHSIG = 1
 
 
 class Outcome(NamedTuple):
@@ -90,7 +94,8 @@ def each(work: Work, paths: Sequence[str], jobs: int = 0) -> Iterator[Outcome]:
         yield from map(guarded, paths)
         return
     # Forked, for the command is one thread and nothing has to be imported again.
-    with ProcessPoolExecutor(count, multiprocessing.get_context("fork")) as pool:
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(count, context, initializer=_end_with, initargs=(os.getpid(),)) as pool:
         try:
             yield from pool.map(guarded, paths, chunksize=_PORTION)
         except BrokenProcessPool as error:
@@ -98,6 +103,14 @@ def each(work: Work, paths: Sequence[str], jobs: int = 0) -> Iterator[Outcome]:
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _end_with(parent: int) -> None:
+    """Have this process end when its parent is killed, and leave Ctrl-C to the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it died before it could be told
+        os._exit(1)
 
 
 def with_progress(outcomes: Iterable[Outcome], total: int, what: str, stream: TextIO) -> Iterator[Outcome]:
