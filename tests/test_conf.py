@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from carbonpy.rules.aggregates import METHODS, AggregationRules
 from carbonpy.rules.aggregation import AggregationBook
 from carbonpy.rules.filters import FilterBook
+from carbonpy.rules.rewriting import RewriteRules
 from carbonpy.rules.schemas import SchemaBook
 from carbonpy.settings import SETTINGS, load
 from carbonpy.settings.check import check
@@ -96,3 +98,35 @@ def test_the_example_lists_have_examples_that_are_expressions() -> None:
         examples = [line[2:] for line in (CONF / name).read_text().splitlines() if line.startswith(("# ^", "# \\"))]
         book = FilterBook.parse("\n".join(examples), name)
         assert len(book.patterns) == 2 and not book.problems
+
+
+def examples_in(name: str, mark: str) -> str:
+    """The lines of a file's comments that are examples, without their #."""
+    return "\n".join(line[2:] for line in (CONF / name).read_text().splitlines() if re.match(mark, line))
+
+
+def test_the_example_aggregation_rules_ask_for_nothing_and_have_examples_that_do_what_they_say() -> None:
+    name = "aggregation-rules.conf"
+    assert not AggregationRules.parse((CONF / name).read_text(), name)
+    book = AggregationRules.parse(examples_in(name, r"# [^ ]+ \(\d+\) = "), name)
+    assert len(book.rules) == 3 and book.warnings == ()
+    outputs = {
+        metric: [output for _, output in book.outputs(metric)]
+        for metric in ("prod.applications.shop.web1.requests", "answers.duration;dc=lon;host=a", "other")
+    }
+    assert outputs == {
+        "prod.applications.shop.web1.requests": ["prod.applications.shop.all.requests"] * 2,
+        "answers.duration;dc=lon;host=a": ["answers.p99;dc=lon"],
+        "other": [],
+    }
+    told = re.findall(r"\bp?[a-z]*\d*\b", (CONF / name).read_text().partition("Methods: ")[2].partition(". ")[0])
+    assert {*METHODS} - {"percentileN"} <= set(told)
+
+
+def test_the_example_rewrite_rules_ask_for_nothing_and_have_examples_that_do_what_they_say() -> None:
+    name = "rewrite-rules.conf"
+    assert not RewriteRules.parse((CONF / name).read_text(), name)
+    book = RewriteRules.parse(examples_in(name, r"# (\[|[^ ]+ =)"), name)
+    assert (len(book.pre_rules), len(book.post_rules), book.warnings) == (1, 2, ())
+    assert book.pre("collectd.web1.example.cpu") == "servers.web1.cpu"
+    assert book.post("a...b_sum") == "a.b"

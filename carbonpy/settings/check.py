@@ -14,9 +14,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from carbonpy.errors import ConfigError
+from carbonpy.rules.aggregates import AggregationRules
 from carbonpy.rules.aggregation import AggregationBook
 from carbonpy.rules.filters import FilterBook
+from carbonpy.rules.relaying import RelayRules
 from carbonpy.rules.reload import Book
+from carbonpy.rules.rewriting import RewriteRules
 from carbonpy.rules.schemas import SchemaBook
 from carbonpy.settings.loading import Settings, load, open_source, read_text
 from carbonpy.settings.places import existing_parent
@@ -31,7 +34,7 @@ _LISTENERS = (
 )
 #: NAMEs of files of the web service that must be readable if they are set.
 _WEB_FILES = ("HTTP_AUTH_FILE", "HTTP_TLS_CERTIFICATE", "HTTP_TLS_KEY")
-_DIRECTORIES = ("STORAGE_DIR", "LOCAL_DATA_DIR", "JOURNAL_DIR", "CATALOG_FILE", "LOG_DIR", "PID_DIR")
+_DIRECTORIES = ("STORAGE_DIR", "LOCAL_DATA_DIR", "JOURNAL_DIR", "SPOOL_DIR", "CATALOG_FILE", "LOG_DIR", "PID_DIR")
 
 
 class Report(NamedTuple):
@@ -45,12 +48,14 @@ class Report(NamedTuple):
     effective: Settings | None
 
 
-def check(path: str | None, instance: str = "a", environ: Mapping[str, str] | None = None) -> Report:
-    """Look at the configuration file `path` (the embedded defaults for None) and at what it refers to."""
+def check(
+    path: str | None, instance: str = "a", environ: Mapping[str, str] | None = None, program: str = "cache"
+) -> Report:
+    """Look at the configuration file `path` (the embedded defaults for None) and at what `program` would read."""
     environment = os.environ if environ is None else environ
     try:
-        settings = load(path, instance=instance, environ=environment)
-        named = open_source(path, environment)[0].instances
+        settings = load(path, instance=instance, program=program, environ=environment)
+        named = open_source(path, environment, program)[0].instances
     except ConfigError as error:
         return Report(tuple(str(error).splitlines()), (), None)
     errors: list[str] = []
@@ -60,33 +65,41 @@ def check(path: str | None, instance: str = "a", environ: Mapping[str, str] | No
     for other in named:
         if other != instance:
             try:
-                others.append(load(path, instance=other, environ=environment))
+                others.append(load(path, instance=other, program=program, environ=environment))
             except ConfigError as error:
                 errors.extend(line for line in str(error).splitlines() if line not in errors)
     errors.extend(_clashes(settings))
     warnings.extend(clash for clash in _clashes(*others) if clash not in errors)
     _owner(settings, errors)
-    errors.extend(_web_files(settings))
+    if program in ("cache", "web"):
+        errors.extend(_web_files(settings))
     warnings.extend(_directories(settings))
     warnings.extend(_zones(settings))
     return Report(tuple(errors), tuple(warnings), settings)
 
 
+def _books(settings: Settings) -> Iterator[tuple[str, Callable[[str, str], Book], str]]:
+    """(path, its parser, what to say when there is no such file, "" for nothing) of the rules files that are read."""
+    files, own = settings.files, settings.own
+    if settings.program in ("cache", "web"):
+        missing = "so every new metric is kept 60s:7d; copy conf/storage-schemas.conf there and say what to keep"
+        yield files.schemas, SchemaBook.parse, missing
+        yield files.aggregation, AggregationBook.parse, ""
+    elif own.relay_method == "rules" and own.clusters is None and own.routes is None:
+        yield own.relay_rules, RelayRules.parse, "so no point goes anywhere; write it, or choose a RELAY_METHOD"
+    if own.aggregate or "aggregated" in getattr(own, "relay_method", ""):
+        yield own.aggregation_rules, AggregationRules.parse, "so nothing is aggregated; write rules or leave AGGREGATE"
+        yield own.rewrite_rules, RewriteRules.parse, ""
+    if own.use_whitelist:
+        yield files.whitelist, FilterBook.parse, ""
+        yield files.blacklist, FilterBook.parse, ""
+
+
 def _rules(settings: Settings, errors: list[str], warnings: list[str]) -> None:
-    files = settings.files
-    books: list[tuple[str, Callable[[str, str], Book]]] = [
-        (files.schemas, SchemaBook.parse),
-        (files.aggregation, AggregationBook.parse),
-    ]
-    if settings.cache.use_whitelist:
-        books += [(files.whitelist, FilterBook.parse), (files.blacklist, FilterBook.parse)]
-    for path, parse in books:
+    for path, parse, missing in _books(settings):
         if not os.path.lexists(path):
-            if path == files.schemas:
-                warnings.append(
-                    f"{path}: there is no such file, so every new metric is kept 60s:7d; "
-                    "copy conf/storage-schemas.conf there and say what to keep"
-                )
+            if missing:
+                warnings.append(f"{path}: there is no such file, {missing}")
             continue
         try:
             warnings.extend(parse(read_text(path), path).warnings)
@@ -104,10 +117,10 @@ class _Listener(NamedTuple):
 
 def _listeners(settings: Settings) -> Iterator[_Listener]:
     for protocol, interface_name, port_name in _LISTENERS:
-        values = settings.web if port_name.startswith("HTTP") else settings.cache
-        if protocol == "UDP" and not settings.cache.enable_udp_listener:
+        values = settings.http if port_name.startswith("HTTP") else settings.own
+        if protocol == "UDP" and not settings.own.enable_udp_listener:
             continue
-        port = getattr(values, port_name.lower())
+        port = getattr(values, port_name.lower(), 0)
         if port:
             yield _Listener(settings.instance, protocol, getattr(values, interface_name.lower()), port, port_name)
 
@@ -135,12 +148,14 @@ def _clashes(*instances: Settings) -> list[str]:
 
 
 def _owner(settings: Settings, errors: list[str]) -> None:
-    if settings.cache.user:
+    user = settings.own.user
+    if user:
         try:
-            pwd.getpwnam(settings.cache.user)
+            pwd.getpwnam(user)
         except KeyError:
+            section = next(setting.section for setting in settings.rows if setting.name == "USER")
             errors.append(
-                f"{settings.origins.get(('cache', 'USER'), 'USER')} USER = {settings.cache.user}: "
+                f"{settings.origins.get((section, 'USER'), 'USER')} USER = {user}: "
                 "there is no such user on this machine; create it or leave USER empty"
             )
 
@@ -158,9 +173,9 @@ def _web_files(settings: Settings) -> Iterator[str]:
 
 def _directories(settings: Settings) -> Iterator[str]:
     for name in _DIRECTORIES:
-        if name == "JOURNAL_DIR" and not settings.cache.journal:
+        place = getattr(settings.own, name.lower(), None)
+        if place is None or (name == "JOURNAL_DIR" and not settings.own.journal):
             continue
-        place = getattr(settings.cache, name.lower())
         wanted = os.path.dirname(place) if name == "CATALOG_FILE" else place
         found = existing_parent(wanted)
         if not os.path.isdir(found):
@@ -175,7 +190,7 @@ def _zones(settings: Settings) -> Iterator[str]:
     try:
         zoneinfo.ZoneInfo("Europe/London")
     except zoneinfo.ZoneInfoNotFoundError:
-        if settings.web.http_port:
+        if settings.program in ("cache", "web") and settings.web.http_port:
             yield (
                 "this machine has no time zone data, so tz= in queries has no effect; "
                 "install the system's tzdata package, or tzdata from PyPI"

@@ -142,3 +142,35 @@ def test_a_key_without_its_certificate_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "key.pem").write_text("-")
     (error,) = check(configured(tmp_path, f"[cache]\n[web]\nHTTP_TLS_KEY = {tmp_path}/key.pem\n")).errors
     assert "HTTP_TLS_KEY is set without HTTP_TLS_CERTIFICATE" in error
+
+
+AGGREGATES = "a (10) = sum b\nbad line\nc (10) = mean d\n"
+
+
+@pytest.mark.parametrize("section", ["cache", "relay", "aggregator"])
+def test_rules_of_aggregates_are_looked_at_where_they_are_used(tmp_path: Path, section: str) -> None:
+    # `configured` gives a [cache] its directory.
+    place = "" if section == "cache" else f"STORAGE_DIR = {tmp_path}\nDESTINATIONS = a:1\n"
+    rules = tmp_path / "aggregation-rules.conf"
+    rules.write_text(AGGREGATES)
+    (tmp_path / "rewrite-rules.conf").write_text("[pre]\n( = a\n")
+    path = configured(tmp_path, f"[{section}]\n{place}AGGREGATE = True\n")
+    report = check(path, program=section)
+    assert [error.split(" ")[0] for error in report.errors] == [f"{rules}:2", f"{rules}:3"]
+    assert any(warning.startswith(f"{tmp_path}/rewrite-rules.conf:2 ") for warning in report.warnings)
+    rules.unlink()
+    (warning,) = [one for one in check(path, program=section).warnings if one.startswith(str(rules))]
+    assert "there is no such file, so nothing is aggregated" in warning
+    rules.write_text(AGGREGATES)
+    assert check(configured(tmp_path, f"[{section}]\n{place}AGGREGATE = False\n"), program=section).errors == ()
+
+
+def test_the_command_says_what_is_wrong_with_where_a_relay_sends_points(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = configured(tmp_path, f"[aggregator]\nSTORAGE_DIR = {tmp_path}\nDESTINATIONS = a:1, a:1:x:y\n")
+    assert main(["--program", "aggregator", path]) == 2
+    assert f"error: {path}:3 [aggregator] DESTINATIONS: " in capsys.readouterr().err
+    path = configured(tmp_path, f"[relay]\nSTORAGE_DIR = {tmp_path}\nDESTINATIONS = a:1\nRELAY_METHOD = constant\n")
+    assert main(["--program", "relay", path]) == 0
+    assert "good, no warnings" in capsys.readouterr().out
