@@ -88,7 +88,11 @@ def _books(settings: Settings) -> Iterator[tuple[str, Callable[[str, str], Book]
     elif own.relay_method == "rules" and own.clusters is None and own.routes is None:
         yield own.relay_rules, RelayRules.parse, "so no point goes anywhere; write it, or choose a RELAY_METHOD"
     if own.aggregate or "aggregated" in getattr(own, "relay_method", ""):
-        yield own.aggregation_rules, AggregationRules.parse, "so nothing is aggregated; write rules or leave AGGREGATE"
+        yield (
+            own.aggregation_rules,
+            AggregationRules.parse,
+            "so nothing is aggregated; write rules, or set AGGREGATE = False",
+        )
         yield own.rewrite_rules, RewriteRules.parse, ""
     if own.use_whitelist:
         yield files.whitelist, FilterBook.parse, ""

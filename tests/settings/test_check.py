@@ -168,7 +168,7 @@ def test_rules_of_aggregates_are_looked_at_where_they_are_used(tmp_path: Path, s
 def test_the_command_says_what_is_wrong_with_where_a_relay_sends_points(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = configured(tmp_path, f"[aggregator]\nSTORAGE_DIR = {tmp_path}\nDESTINATIONS = a:1, a:1:x:y\n")
+    path = configured(tmp_path, f"[aggregator]\nSTORAGE_DIR = {tmp_path}\nDESTINATIONS = a:1, nowhere\n")
     assert main(["--program", "aggregator", path]) == 2
     assert f"error: {path}:3 [aggregator] DESTINATIONS: " in capsys.readouterr().err
     path = configured(tmp_path, f"[relay]\nSTORAGE_DIR = {tmp_path}\nDESTINATIONS = a:1\nRELAY_METHOD = constant\n")
