@@ -15,19 +15,22 @@ looked up each time.  One destination knows nothing of any other.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
+from typing import Protocol as Structural
 
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.interfaces import IPullProducer, IPushProducer
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from carbonpy.net.transports import explained
 from carbonpy.relaying.chunk import Chunk
 from carbonpy.relaying.outbox import Outbox
 from carbonpy.wire import acknowledged, framing
@@ -65,6 +68,16 @@ class Speech:
     sender: str = ""
 
 
+class Connection(Structural):
+    """What a courier needs of a connection."""
+
+    def pump(self) -> None: ...
+
+    def tick(self, now: float) -> None: ...
+
+    def leave(self) -> None: ...
+
+
 class Courier:
     """Keeps a connection to one destination and its outbox moving.  Reactor thread only.
 
@@ -98,7 +111,7 @@ class Courier:
         self._unwelcome_since: float | None = None
         #: Told when the peer acknowledges for the first time, so that the next life of the relay may know it.
         self.on_welcome: Callable[[], None] = lambda: None
-        self.connection: Sender | None = None
+        self.connection: Connection | None = None
         self._attempt: Deferred[Any] | None = None
         self._later: Any = None
         self._pause = FIRST_PAUSE
@@ -149,7 +162,7 @@ class Courier:
             return
         self._down(failure.getErrorMessage() or failure.type.__name__)
 
-    def opened(self, connection: Sender) -> None:
+    def opened(self, connection: Connection) -> None:
         """The connection is there."""
         self.connection = connection
         self.connects += 1
@@ -338,7 +351,7 @@ class Sender(Protocol):
     def connectionLost(self, reason: Any = None) -> None:
         if not self._left:
             self._left = True
-            self._courier.closed("connection lost" if reason is None else reason.getErrorMessage())
+            self._courier.closed(explained(reason, self.transport))
 
     # ---- what the peer says
 
@@ -493,6 +506,53 @@ class UdpSender(DatagramProtocol):
     def leave(self) -> None:
         if self.transport is not None:
             self.transport.stopListening()
+
+
+class FileSender:
+    """Appends lines to a file.  Stands in for a connection."""
+
+    def __init__(self, courier: Courier, file: BinaryIO) -> None:
+        self._courier = courier
+        self._file = file
+
+    def tick(self, now: float) -> None:
+        """Nothing to wait for."""
+
+    def pump(self) -> None:
+        """Write what there is; what the disk does not take waits until it does."""
+        outbox = self._courier.outbox
+        while (flight := outbox.take()) is not None:
+            try:
+                self._file.write(b"".join(self._courier.speech.messages(flight.chunk)))
+                self._file.flush()
+            except OSError as error:
+                self.leave()
+                self._courier.closed(f"cannot be written: {error}")
+                return
+            outbox.arrived()
+            self._courier.batches += 1
+
+    def leave(self) -> None:
+        """Close the file."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+
+def connect_file(courier: Callable[[], Courier], path: str) -> Callable[[Factory], Deferred[Any]]:
+    """What `Courier` wants as `connect`, for a file to which lines are appended."""
+
+    def connect(factory: Factory) -> Deferred[Any]:
+        try:
+            file = open(path, "ab", buffering=0)
+        except OSError:
+            return fail()
+        sender = FileSender(courier(), file)
+        courier().opened(sender)
+        courier().works()
+        sender.pump()
+        return succeed(sender)
+
+    return connect
 
 
 def connect_udp(
