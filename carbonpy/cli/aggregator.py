@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from carbonpy.cli.daemon import Program, act, add_options, overrides_of
 from carbonpy.cli.relay import PLACES, run_relay
+from carbonpy.cli.relay_status import lines_of
 
 _EPILOG = """\
 examples:
@@ -50,4 +51,4 @@ def main(argv: Sequence[str]) -> int:
             "REWRITE_RULES": options.rewrite_rules,
         }
     )
-    return act(Program("aggregator", run_relay, "destinations", PLACES), options, overrides)
+    return act(Program("aggregator", run_relay, lines_of, PLACES), options, overrides)

@@ -15,7 +15,7 @@ import os
 import ssl
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from carbonpy.cli.pidfile import PidFile, is_alive
@@ -32,12 +32,13 @@ READY_TIMEOUT = 15.0
 class Program(NamedTuple):
     """A daemon: its name, what runs it until it is told to stop, what of its /health is shown by ``status``.
 
+    shown: the name of a part of /health, or what makes lines of all of it and of an earlier one (or None).
     places: names of settings of directories (or of files in them) that are made when a USER is set.
     """
 
     name: str
     run: Callable[[Settings, str | None, str, dict[str, Any]], int]
-    shown: str
+    shown: str | Callable[[Mapping[str, Any], Mapping[str, Any] | None], Sequence[str]]
     places: Sequence[str]
 
 
@@ -57,6 +58,10 @@ def add_options(options: argparse.ArgumentParser, name: str) -> None:
     options.add_argument("--logfile", metavar="F", help="log to this one file")
     options.add_argument("--umask", metavar="U", type=_octal, default=0o022, help="octal, default 022")
     options.add_argument("--syslog", action="store_true", help="accepted for carbon's sake and ignored")
+    options.add_argument(
+        "--watch", metavar="S", type=float, nargs="?", const=1.0, default=0.0,
+        help="status: show it again every S seconds (default: 1) until Ctrl-C",
+    )  # fmt: skip
     options.add_argument(
         "--timeout", metavar="S", type=float, default=60.0, help="stop: seconds to wait until it is gone (default: 60)"
     )
@@ -189,22 +194,33 @@ class _Daemon:
         print(f"instance {self._options.instance} runs as process {pid}")
         if not settings.http.http_port:
             return 0
-        try:
-            _, body = _get(settings, "/health")
-            shown = json.loads(body)[self._program.shown]
-        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
-            print(
-                f"its HTTP port {settings.http.http_interface}:{settings.http.http_port} "
-                f"gives no {self._program.shown}: {error}"
-            )
-            return 0
-        for name, figure in shown.items():
-            if isinstance(figure, dict):
-                for reason, count in figure.items():
-                    print(f"  {name} ({reason}): {count}")
-            else:
-                print(f"  {name.replace('_', ' ')}: {figure}")
-        return 0
+        before: Any = None
+        while True:
+            try:
+                health = json.loads(_get(settings, "/health")[1])
+                lines = _part(health[self._program.shown]) if isinstance(self._program.shown, str) else (
+                    self._program.shown(health, before)
+                )  # fmt: skip
+            except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+                where = f"{settings.http.http_interface}:{settings.http.http_port}"
+                print(f"its HTTP port {where} gives no figures: {error}")
+                return 0
+            if self._options.watch and sys.stdout.isatty():
+                print("\x1b[H\x1b[J", end="")  # the terminal's top left, and nothing below it
+            print("\n".join(lines), flush=True)
+            if not self._options.watch:
+                return 0
+            before = health
+            time.sleep(self._options.watch)
+
+
+def _part(shown: Mapping[str, Any]) -> Iterator[str]:
+    for name, figure in shown.items():
+        if isinstance(figure, dict):
+            for reason, count in figure.items():
+                yield f"  {name} ({reason}): {count}"
+        else:
+            yield f"  {name.replace('_', ' ')}: {figure}"
 
 
 def _get(settings: Settings, path: str) -> tuple[int, bytes]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from carbonpy.cli.daemon import Program, act, add_options, overrides_of
+from carbonpy.cli.relay_status import lines_of
 
 if TYPE_CHECKING:
     from carbonpy.settings import Settings
@@ -19,7 +20,7 @@ _EPILOG = """\
 examples:
   carbonpy relay --config /etc/carbon/carbon.conf    with the [relay] section of carbon's own configuration
   carbonpy relay start --daemon --instance b         instance b, in the background
-  carbonpy relay status                              what waits for which destination, and why
+  carbonpy relay status --watch                      what waits for which destination, and why, every second
   carbonpy relay test --config FILE < names          where names would go, one JSON object a line
 
 signals: SIGTERM and SIGINT stop it within SHUTDOWN_TIMEOUT (what no destination took stays in the spool),
@@ -64,4 +65,4 @@ def main(argv: Sequence[str]) -> int:
             "AGGREGATION_RULES": options.aggregation_rules,
         }
     )
-    return act(Program("relay", run_relay, "destinations", PLACES), options, overrides)
+    return act(Program("relay", run_relay, lines_of, PLACES), options, overrides)

@@ -543,7 +543,7 @@ def connect_file(courier: Callable[[], Courier], path: str) -> Callable[[Factory
 
     def connect(factory: Factory) -> Deferred[Any]:
         try:
-            file = open(path, "ab", buffering=0)
+            file = open(path, "ab", buffering=0)  # noqa: SIM115  (it is open as long as the destination)
         except OSError:
             return fail()
         sender = FileSender(courier(), file)
