@@ -40,6 +40,10 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     """Run ``carbonpy aggregator`` with these arguments; its exit code."""
+    if argv and argv[0] == "test":
+        from carbonpy.cli.relay_test import main as test
+
+        return test(argv[1:], "aggregator")
     options = parser().parse_args(argv)
     overrides = overrides_of(
         {

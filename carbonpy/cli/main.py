@@ -33,6 +33,7 @@ COMMANDS = (
     Command("web", "carbonpy.cli.web", "answer queries alone: over whisper files, caches and other servers"),
     Command("relay", "carbonpy.cli.relay", "receive metrics and send each to the caches that keep it"),
     Command("aggregator", "carbonpy.cli.aggregator", "make few metrics of many by rules, and send them on"),
+    Command("ring", "carbonpy.cli.ring", "say where names belong, how a ring is balanced, what a change would move"),
     Command("check-config", "carbonpy.cli.check_config", "read a configuration and its rules files, say what is wrong"),
     Command("send", "carbonpy.cli.send", "send metrics from standard input, or this machine's own figures"),
     Command("catalog", "carbonpy.cli.catalog", "list, search and reconcile the index of known metrics"),

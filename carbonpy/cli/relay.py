@@ -54,6 +54,10 @@ def run_relay(settings: Settings, config: str | None, instance: str, overrides: 
 
 def main(argv: Sequence[str]) -> int:
     """Run ``carbonpy relay`` with these arguments; its exit code."""
+    if argv and argv[0] == "test":
+        from carbonpy.cli.relay_test import main as test
+
+        return test(argv[1:])
     options = parser().parse_args(argv)
     overrides = overrides_of(
         {

@@ -115,7 +115,6 @@ class Plans:
         self._column[identity] = self._place(name, plan)
         self._feeds[identity] = 0 if plan.checks else self._row(tuple(self._buffer(feed) for feed in plan.feeds))
 
-
     def _row(self, outputs: tuple[int, ...]) -> int:
         row = self._rows.get(outputs)
         if row is None:
@@ -152,9 +151,7 @@ class Plans:
 
     # ---- a batch
 
-    def deal(
-        self, ids: np.ndarray, timestamps: np.ndarray, values: np.ndarray, text: bytes | None = None
-    ) -> list[Way]:
+    def deal(self, ids: np.ndarray, timestamps: np.ndarray, values: np.ndarray, text: bytes | None = None) -> list[Way]:
         """The ways of a batch.  text: the same points as lines, in the same order, if they may go out as they came."""
         born = self._clock()
         routes = self._column[ids]
@@ -247,9 +244,7 @@ class Plans:
                         places.append(some)
         for targets, (names, places) in gathered.items():
             where = np.concatenate(places)
-            ways.append(
-                Way(Chunk(len(where), born, None, _given(names), timestamps[where], values[where]), targets)
-            )
+            ways.append(Way(Chunk(len(where), born, None, _given(names), timestamps[where], values[where]), targets))
 
     def _checked(
         self, special: _Special, places: np.ndarray, ids: np.ndarray, timestamps: np.ndarray, values: np.ndarray

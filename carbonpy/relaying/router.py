@@ -36,7 +36,8 @@ _FAST_RINGS = {
 class Router:
     """What is done with which names.  `destinations` are numbered as they stand.  Immutable, safe from any thread.
 
-    `warnings` are sentences about what people may not expect of the configuration.
+    `warnings` are sentences about what people may not expect of the configuration.  `rings` are those that it uses, by
+    RELAY_METHOD or cluster.
     """
 
     def __init__(
@@ -45,15 +46,17 @@ class Router:
         planned: Callable[[str], Plan],
         options: Sequence[Mapping[str, object]] = (),
         warnings: Sequence[str] = (),
+        rings: Mapping[str, Placement] | None = None,
     ) -> None:
         self.destinations = tuple(destinations)
         self.warnings = tuple(warnings)
+        self.rings = dict(rings or {})
         self._planned = planned
         self._options = tuple(options)
 
     def warned(self, sentence: str) -> Router:
         """The same with one more warning."""
-        return Router(self.destinations, self._planned, self._options, (*self.warnings, sentence))
+        return Router(self.destinations, self._planned, self._options, (*self.warnings, sentence), self.rings)
 
     def options_of(self, number: int) -> Mapping[str, object]:
         """How the destination `number` is spoken to, as its cluster says; empty where the settings decide."""
@@ -98,6 +101,7 @@ def carbon_router(
     if not destinations:
         raise ConfigError("there are no DESTINATIONS; name at least one: host:port or host:port:instance")
     route: Callable[[str], Plan]
+    rings: dict[str, Placement] = {}
     if method == CONSTANT:
         destinations = tuple(dict.fromkeys(destinations))
         route = _Constant(len(destinations)).plan
@@ -110,7 +114,9 @@ def carbon_router(
         route, warnings = rules.plan, [*relay_rules.warnings, *rules.warnings()]
     elif method in (CONSISTENT, AGGREGATED, FAST, FAST_AGGREGATED):
         made = make_ring(_ring_of(method, ring or ""), destinations)
-        placement = Placement(made, replication, diverse_by_default(made.kind) if diverse is None else diverse, dynamic)
+        placement = rings[method] = Placement(
+            made, replication, diverse_by_default(made.kind) if diverse is None else diverse, dynamic
+        )
         warnings = made.warnings(replication, placement.diverse)
         if method in (AGGREGATED, FAST_AGGREGATED):
             if aggregation_rules is None:
@@ -122,8 +128,8 @@ def carbon_router(
     else:
         raise ConfigError(f"unknown RELAY_METHOD {method!r}; use one of {', '.join(RELAY_METHODS)}")
     if normalize:
-        return Router(destinations, lambda name: route(normalized(name)), warnings=warnings)
-    return Router(destinations, route, warnings=warnings)
+        return Router(destinations, lambda name: route(normalized(name)), warnings=warnings, rings=rings)
+    return Router(destinations, route, warnings=warnings, rings=rings)
 
 
 def _ring_of(method: str, ring: str) -> str:
@@ -151,13 +157,13 @@ class Placement:
         self.replication = replication
         self.diverse = diverse
         self.dynamic = dynamic
-        self._numbers = tuple(range(len(ring.destinations)) if numbers is None else numbers)
+        self.numbers = tuple(range(len(ring.destinations)) if numbers is None else numbers)
         hosts = list(dict.fromkeys(destination.host for destination in ring.destinations))
         self._hosts = [hosts.index(destination.host) for destination in ring.destinations]
 
     def targets(self, key: str) -> tuple[Target, ...]:
         """Where what hashes as `key` goes."""
-        numbers = self._numbers
+        numbers = self.numbers
         if not self.dynamic:
             return tuple(numbers[n] for n in self.ring.owners(key, self.replication, self.diverse))
         order = tuple(self.ring.order(key))

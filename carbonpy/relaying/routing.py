@@ -53,19 +53,20 @@ def routes_router(book: RouteBook, normalize: bool = False) -> Router:
     options: list[Mapping[str, object]] = []
     warnings = list(book.warnings)
     placed: dict[str, _Placed] = {}
+    rings: dict[str, Placement] = {}
     for name, cluster in book.clusters.items():
         for server, own in zip(cluster.servers, cluster.options, strict=True):
             if server not in numbers:
                 numbers[server] = len(numbers)
                 options.append(own)
-        placed[name] = _placement(cluster, [numbers[server] for server in cluster.servers], warnings)
+        placed[name] = _placement(cluster, [numbers[server] for server in cluster.servers], warnings, rings)
     walk = _Walks(book, placed).plan
     planned = (lambda name: walk(normalized(name), frozenset())) if normalize else partial(walk, taken=frozenset())
-    return Router(tuple(numbers), planned, options, warnings)
+    return Router(tuple(numbers), planned, options, warnings, rings)
 
 
-def _placement(cluster: Cluster, numbers: Sequence[int], warnings: list[str]) -> _Placed:
-    """Who of the `cluster` gets a name."""
+def _placement(cluster: Cluster, numbers: Sequence[int], warnings: list[str], rings: dict[str, Placement]) -> _Placed:
+    """Who of the `cluster` gets a name; what there is to say about its ring is added to `warnings` and `rings`."""
     members = tuple(numbers)
     placed: _Placed
     if cluster.kind in (FORWARD, FILE) or (len(members) == 1 and cluster.kind in (ANY_OF, FAILOVER, LB)):
@@ -84,7 +85,8 @@ def _placement(cluster: Cluster, numbers: Sequence[int], warnings: list[str]) ->
         warnings.extend(
             f"cluster {cluster.name}: {sentence}" for sentence in ring.warnings(cluster.replication, cluster.diverse)
         )
-        placed = Placement(ring, cluster.replication, cluster.diverse, cluster.dynamic, members).targets
+        rings[cluster.name] = Placement(ring, cluster.replication, cluster.diverse, cluster.dynamic, members)
+        placed = rings[cluster.name].targets
     if cluster.tags == "sorted":
         return lambda key: placed(normalized(key))
     if cluster.tags == "ignored":
