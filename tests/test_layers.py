@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = {
     0: ("errors", "metric", "retention", "timespan", "clock", "counters", "appending"),
     1: ("columns", "wire", "whisper", "rules", "hashing", "series", "functions", "expression"),
-    2: ("ingest", "cache", "writing", "relaying", "aggregating", "catalog", "reading", "events"),
+    2: ("ingest", "cache", "writing", "relaying", "aggregating", "catalog", "reading", "events", "upkeep"),
     3: ("net", "web"),
     4: ("settings", "daemons", "cli"),
 }
@@ -51,11 +51,12 @@ THIRD_PARTY = {
         "aggregating",
         "reading",
         "relaying",
+        "upkeep",
         "net",
         "web",
         "daemons",
     },
-    "lz4": {"wire", "cache", "relaying", "aggregating"},
+    "lz4": {"wire", "cache", "relaying", "aggregating", "upkeep"},
     "yaml": {"settings"},
     "twisted": {"net", "web", "daemons"},
     "zope": {"net", "web", "daemons"},

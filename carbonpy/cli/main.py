@@ -36,6 +36,7 @@ COMMANDS = (
     Command("ring", "carbonpy.cli.ring", "say where names belong, how a ring is balanced, what a change would move"),
     Command("check-config", "carbonpy.cli.check_config", "read a configuration and its rules files, say what is wrong"),
     Command("send", "carbonpy.cli.send", "send metrics from standard input, or this machine's own figures"),
+    Command("schema", "carbonpy.cli.schema", "find and migrate files that differ from the rules files"),
     Command("catalog", "carbonpy.cli.catalog", "list, search and reconcile the index of known metrics"),
     Command("whisper", "carbonpy.cli.whisper.main", "look into whisper files, resize, fill, merge and mend them"),
     Command("password", "carbonpy.cli.password", "make a line for the file of users who may ask over HTTP"),

@@ -15,6 +15,7 @@ from carbonpy.errors import CarbonError
 from carbonpy.metric import relative_path
 from carbonpy.whisper.creation import sync_directory
 from carbonpy.whisper.replacing import locked
+from carbonpy.whisper.treelock import alone
 
 _EPILOG = """\
 OLD and NEW are paths, or with --root metric names. Directories on the way are made;
@@ -68,7 +69,8 @@ def rename(old: str, new: str, stop: str | None = None) -> None:
     directory = os.path.dirname(new) or "."
     os.makedirs(directory, exist_ok=True)
     if os.path.isdir(old):
-        os.rename(old, new)  # rename(2) puts a directory at most in the place of an empty one
+        with alone(old):
+            os.rename(old, new)  # rename(2) puts a directory at most in the place of an empty one
     else:
         with locked(old):
             try:
