@@ -107,7 +107,7 @@ class Outboxes:
         outbox = Outbox(
             spool,
             limit=own.max_queue_size,
-            policy=own.queue_policy,
+            policy=options.get("policy", own.queue_policy),
             spool_after=own.spool_after,
             replay_rate=own.spool_replay_rate,
             on_trouble=_report,
@@ -143,6 +143,7 @@ class Outboxes:
         log.info("{name}: its options have changed; connecting anew", name=name)
         box.courier.stop(0.0)
         box.options = options
+        box.outbox.policy = options.get("policy", self._settings.own.queue_policy)
         box.courier = self._courier(name, host, port, options, box.outbox)
         if self._started:
             box.courier.start()
@@ -154,7 +155,8 @@ class Outboxes:
         again = [key for key in _SPOKEN if getattr(old, key) != getattr(own, key)]
         for name, box in {**self._retiring, **self._boxes}.items():
             outbox = box.outbox
-            outbox.limit, outbox.policy, outbox.spool_after = own.max_queue_size, own.queue_policy, own.spool_after
+            outbox.limit, outbox.spool_after = own.max_queue_size, own.spool_after
+            outbox.policy = box.options.get("policy", own.queue_policy)
             outbox.replay_rate = own.spool_replay_rate
             outbox.spool.max_bytes, outbox.spool.max_age = own.spool_max_size, own.spool_max_age
             if again:

@@ -67,4 +67,5 @@ def connector(
             certificate=options.get("tls_certificate", own.destination_tls_certificate),
             key=options.get("tls_key", own.destination_tls_key),
         )
-    return ClientEndpoint(reactor, host, port, timeout=own.destination_connect_timeout, secure=secure).connect
+    unix, timeout = options.get("unix", ""), own.destination_connect_timeout
+    return ClientEndpoint(reactor, host, port, unix=unix, timeout=timeout, secure=secure).connect

@@ -24,7 +24,9 @@ TAGS = ("as_sent", "sorted", "ignored")
 PROTOCOLS = ("line", "pickle", "protobuf", "udp")
 COMPRESSIONS = ("none", "gzip", "lz4")
 #: Options of servers, which a cluster may give for all of its own.
-OPTIONS = ("protocol", "compression", "tls")
+OPTIONS = ("protocol", "compression", "tls", "policy")
+#: What becomes of points that a server does not take fast enough (QUEUE_POLICY).
+POLICIES = ("spool", "block", "drop_oldest", "drop_newest")
 
 
 class Problems:
@@ -56,8 +58,8 @@ class Cluster:
     """Servers, and who of them gets a name.  Immutable.
 
     `options` has for each server how it is spoken to: ``protocol``, ``compression``, ``tls`` (True) with ``tls_ca``,
-    ``tls_certificate``, ``tls_key``; for a file ``protocol`` is ``file`` and ``path`` its path.  What is not in it is
-    for the settings to say.
+    ``tls_certificate``, ``tls_key``, ``policy``, and ``unix``, the path of a socket to connect to in place of host and
+    port; for a file ``protocol`` is ``file`` and ``path`` its path.  What is not in it is for the settings to say.
     """
 
     name: str
@@ -170,9 +172,11 @@ def _servers(
         own: Mapping[str, object] = shared
         text = entry
         if isinstance(entry, dict):
-            problems.keys(place, entry, ("server", *OPTIONS))
+            problems.keys(place, entry, ("server", "unix", *OPTIONS))
             text = entry.get("server")
             own = _options(place, entry, problems, shared)
+            if "unix" in entry:
+                own = {**own, "unix": _socket(place, entry["unix"], own, problems)}
         if not isinstance(text, str):
             problems.add(place, "has to be host:port or host:port:instance, or a mapping with server")
             continue
@@ -194,7 +198,7 @@ def _options(
 ) -> dict[str, object]:
     """How a server is spoken to: what `entry` says, and what it does not say from `shared`."""
     options = dict(shared or {})
-    for key, known in (("protocol", PROTOCOLS), ("compression", COMPRESSIONS)):
+    for key, known in (("protocol", PROTOCOLS), ("compression", COMPRESSIONS), ("policy", POLICIES)):
         if key in entry:
             if entry[key] in known:
                 options[key] = entry[key]
@@ -225,6 +229,14 @@ def _options(
     if options.get("tls") and options.get("protocol") == "udp":
         problems.add(where, "tls is not for udp; use another protocol, or remove it")
     return options
+
+
+def _socket(where: str, path: object, options: Mapping[str, object], problems: Problems) -> str:
+    if not isinstance(path, str) or not path.startswith("/"):
+        problems.add(f"{where}.unix", "has to be the path of a socket that begins with /")
+    if options.get("protocol") == "udp":
+        problems.add(f"{where}.unix", "is not for udp; use another protocol, or remove it")
+    return str(path)
 
 
 def _why(word: object) -> str:

@@ -55,6 +55,11 @@ def problems(clusters: str = CLUSTERS, routes: str = ROUTES) -> list[str]:
             "x: {type: forward, protocol: line, compression: snappy, servers: ['h:1']}",
             "clusters.x.compression: 'snappy' is none of none, gzip, lz4; carbon-c-relay's snappy has no framing and",
         ),
+        ("x: {type: forward, policy: hope, servers: ['h:1']}", "clusters.x.policy: 'hope' is none of spool, block, "),
+        (
+            "x: {type: forward, servers: [{server: 'h:1', unix: s}]}",
+            "clusters.x.servers[0].unix: has to be the path of a socket that begins with /",
+        ),
         (
             "x: {type: forward, compression: gzip, servers: ['h:1']}",
             "clusters.x: compression is for lines over TCP; add protocol: line, or remove it",
