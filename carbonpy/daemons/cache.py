@@ -10,7 +10,7 @@ Read top to bottom it is the architecture:
     writers     sweeps onto whisper files, in processes or a thread                     net.writers, writing
     catalogue   which metrics there are, for find                                       catalog
     store       cache first, then file: the answer to every query                      reading
-    receivers   lines and pickles over TCP, lines over UDP                              net.receivers
+    receivers   lines, pickles and protobuf over TCP, TLS and UNIX sockets; UDP         net.receivers, daemons.listening
     query port  CarbonLink for graphite-web                                             net.carbonlink
     web         render, find, health, in processes of their own                         web, net.web_workers
 
@@ -52,6 +52,7 @@ from carbonpy.daemons.cataloguing import Cataloguing
 from carbonpy.daemons.figures import Figures
 from carbonpy.daemons.hot import Hot
 from carbonpy.daemons.ledger import Ledger
+from carbonpy.daemons.listening import Listening, receiver_limits, where
 from carbonpy.daemons.memory import give_back
 from carbonpy.daemons.own_metrics import prefix_of
 from carbonpy.daemons.rules import Rules
@@ -63,7 +64,7 @@ from carbonpy.ingest.names import FIRST_ID, VERDICTS, NameTable
 from carbonpy.metric import canonical, relative_path
 from carbonpy.net.carbonlink import CarbonLinkFactory
 from carbonpy.net.gathering import Gatherer
-from carbonpy.net.receivers import LineReceiver, PickleReceiver, ReceiverFactory, ReceiverLimits, Receivers, UdpReceiver
+from carbonpy.net.receivers import Receivers
 from carbonpy.net.writer import GrowingWriter, ProcessWriter, ThreadWriter, Writer, WriterThread
 from carbonpy.net.writers import Writers
 from carbonpy.reading.local import TAGGED, LocalStore
@@ -169,11 +170,12 @@ class CacheDaemon:
 
         # receivers and queries
         gatherer = Gatherer(reactor, self.intake, interval=cache.gather_interval, size=cache.gather_size)
-        self.receivers = Receivers(self.intake, gatherer, _receiver_limits(settings))
+        self.receivers = Receivers(self.intake, gatherer, receiver_limits(cache))
         #: The last gathering of which the journal did not take something.
         self._unsafe_flush = -1
         self.receivers.when_safe = self._when_safe
         self.receivers.fullness = lambda: self.cache.cached / self.settings.cache.max_cache_size
+        self.listening = Listening(reactor, cache, self.receivers)
         self.query_counters = CounterGroup()
         self.store = LocalStore(
             self.catalog,
@@ -286,25 +288,7 @@ class CacheDaemon:
         if self.aggregation is not None:
             self.aggregation.start()
         self.writers.start()
-        listen = self._reactor.listenTCP
-        lines, pickles = (ReceiverFactory(self.receivers, kind) for kind in (LineReceiver, PickleReceiver))
-        for factory, interface, port in (
-            (lines, cache.line_receiver_interface, cache.line_receiver_port),
-            (pickles, cache.pickle_receiver_interface, cache.pickle_receiver_port),
-        ):
-            if port:
-                listening = listen(port, factory, backlog=1024, interface=interface)
-                self.receivers.add_port(listening)
-                self._ports.append(listening)
-        if cache.enable_udp_listener and cache.udp_receiver_port:
-            self._ports.append(
-                self._reactor.listenUDP(
-                    cache.udp_receiver_port,
-                    UdpReceiver(self.receivers, cache.udp_receiver_buffer),
-                    interface=cache.udp_receiver_interface,
-                    maxPacketSize=cache.udp_receiver_max_length,
-                )
-            )
+        self.listening.open()
         if cache.cache_query_port:
             factory = CarbonLinkFactory(
                 self._reactor,
@@ -314,12 +298,12 @@ class CacheDaemon:
                 self.query_counters,
                 log_hits=cache.log_cache_hits,
             )
-            self._ports.append(listen(cache.cache_query_port, factory, interface=cache.cache_query_interface))
+            interface = cache.cache_query_interface
+            self._ports.append(self._reactor.listenTCP(cache.cache_query_port, factory, interface=interface))
         if web.http_port:
             self._ports.append(self.web.listen())
         for port in self._ports:
-            where = port.getHost()
-            listener_log.info("listening on {type} {host}:{port}", type=where.type, host=where.host, port=where.port)
+            listener_log.info("listening on {where}", where=where(port))
         self._every(_RULES_INTERVAL, self.reload_rules)
         if self.aggregation is not None:
             self._every(_EMIT_INTERVAL, self._emit_aggregates)
@@ -468,6 +452,7 @@ class CacheDaemon:
                 for change in changes.reload:
                     log.info("{change}", change=str(change))
                 self._apply(reloaded(self.settings, new))
+        self.listening.renew()
         self.reload_rules()
 
     def _apply(self, settings: Settings) -> None:
@@ -478,7 +463,7 @@ class CacheDaemon:
         self.intake.max_future = cache.max_future
         self.intake.flow_control = cache.use_flow_control
         self.names.max_names = cache.max_metrics
-        self.receivers.limits = _receiver_limits(settings)
+        self.receivers.limits = receiver_limits(cache)
         self.writers.interval = cache.sweep_interval
         self.writers.log_sweeps = cache.log_cache_queue_sorts or cache.log_updates
         if cache.max_creates_per_minute != old.cache.max_creates_per_minute:
@@ -503,7 +488,7 @@ class CacheDaemon:
             if loop.running:
                 loop.stop()
         ends = [maybeDeferred(port.stopListening) for port in self._ports]
-        done = DeferredList([*ends, self.web.stop()], consumeErrors=True)
+        done = DeferredList([*ends, self.listening.close(), self.web.stop()], consumeErrors=True)
         self.receivers.stop()
         if self.aggregation is not None:
             self.aggregation.close(self.intake)
@@ -552,20 +537,6 @@ def _per_minute(creates: float) -> TokenBucket | None:
     if creates == float("inf"):
         return None
     return TokenBucket(max(creates, 1.0) if creates > 0 else 0.0, creates / 60.0, time.monotonic)
-
-
-def _receiver_limits(settings: Settings) -> ReceiverLimits:
-    cache = settings.cache
-    keepalive = (cache.tcp_keepidle, cache.tcp_keepintvl, cache.tcp_keepcnt) if cache.tcp_keepalive else None
-    return ReceiverLimits(
-        line_length=cache.line_receiver_max_length,
-        frame_length=cache.pickle_receiver_max_length,
-        connections=cache.max_receiver_connections,
-        idle_timeout=cache.metric_client_idle_timeout,
-        keepalive=keepalive,
-        log_success=cache.log_listener_conn_success,
-        log_lost=cache.log_listener_conn_lost,
-    )
 
 
 def _lock(directory: str, patience: float = 10.0) -> int:

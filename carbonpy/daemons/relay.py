@@ -33,6 +33,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from carbonpy import __version__
+from carbonpy.daemons.listening import Listening, receiver_limits, where
 from carbonpy.daemons.memory import give_back
 from carbonpy.daemons.outboxes import Outboxes
 from carbonpy.daemons.relay_figures import RelayFigures
@@ -42,7 +43,7 @@ from carbonpy.ingest.intake import Intake
 from carbonpy.ingest.names import FIRST_ID, NameTable
 from carbonpy.metric import as_it_came
 from carbonpy.net.gathering import Gatherer
-from carbonpy.net.receivers import LineReceiver, PickleReceiver, ReceiverFactory, ReceiverLimits, Receivers, UdpReceiver
+from carbonpy.net.receivers import Receivers
 from carbonpy.relaying.plan import Plan
 from carbonpy.relaying.plans import Plans
 from carbonpy.settings import Settings, compare, load, reloaded
@@ -89,6 +90,7 @@ class RelayDaemon:
         gatherer = Gatherer(reactor, self.intake, interval=own.gather_interval, size=own.gather_size)
         self.receivers = Receivers(self.intake, gatherer, receiver_limits(own))
         self.receivers.when_safe = self._when_safe
+        self.listening = Listening(reactor, own, self.receivers)
 
         # the way out
         self.outboxes = Outboxes(reactor, settings, on_room=self._room)
@@ -144,13 +146,12 @@ class RelayDaemon:
     def start(self) -> None:
         """Listen and connect.  Raises CarbonError or CannotListenError."""
         own = self.settings.own
-        self._ports = listen(self._reactor, own, self.receivers)
+        self.listening.open()
         if own.http_port:
             site = self.figures.site(self._reactor)
             self._ports.append(self._reactor.listenTCP(own.http_port, site, backlog=64, interface=own.http_interface))
         for port in self._ports:
-            where = port.getHost()
-            listener_log.info("listening on {where}", where=where)
+            listener_log.info("listening on {where}", where=where(port))
         self.outboxes.start()
         for warning in self.routing.warnings:
             log.warn("{warning}", warning=warning)
@@ -247,6 +248,7 @@ class RelayDaemon:
                 for change in changes.reload:
                     log.info("{change}", change=str(change))
                 self._apply(settings, routing_changes)
+        self.listening.renew()
         self.reload_rules()
 
     def _apply(self, settings: Settings, routes_changed: bool) -> None:
@@ -270,7 +272,7 @@ class RelayDaemon:
         for loop in self._loops:
             if loop.running:
                 loop.stop()
-        ends = [maybeDeferred(port.stopListening) for port in self._ports]
+        ends = [self.listening.close(), *(maybeDeferred(port.stopListening) for port in self._ports)]
         self.receivers.stop()
         self._emit_aggregates()
         self.routing.close()
@@ -281,36 +283,6 @@ class RelayDaemon:
     def _close(self) -> None:
         left = self.outboxes.close()
         log.info("stopped; {points} points are left to the spool", points=left)
-
-
-def listen(reactor: Any, own: Any, receivers: Receivers) -> list[Any]:
-    """Open the ports for senders.  Raises CannotListenError."""
-    ports = []
-    for kind, interface, port in (
-        (LineReceiver, own.line_receiver_interface, own.line_receiver_port),
-        (PickleReceiver, own.pickle_receiver_interface, own.pickle_receiver_port),
-    ):
-        if port:
-            ports.append(reactor.listenTCP(port, ReceiverFactory(receivers, kind), backlog=1024, interface=interface))
-            receivers.add_port(ports[-1])
-    if own.enable_udp_listener:
-        ports.append(reactor.listenUDP(own.udp_receiver_port, UdpReceiver(receivers, own.udp_receiver_buffer),
-                     interface=own.udp_receiver_interface, maxPacketSize=own.udp_receiver_max_length))
-    return ports
-
-
-def receiver_limits(own: Any) -> ReceiverLimits:
-    """The limits of receivers, from settings."""
-    keepalive = (own.tcp_keepidle, own.tcp_keepintvl, own.tcp_keepcnt) if own.tcp_keepalive else None
-    return ReceiverLimits(
-        line_length=own.line_receiver_max_length,
-        frame_length=own.pickle_receiver_max_length,
-        connections=own.max_receiver_connections,
-        idle_timeout=own.metric_client_idle_timeout,
-        keepalive=keepalive,
-        log_success=own.log_listener_conn_success,
-        log_lost=own.log_listener_conn_lost,
-    )
 
 
 def _invalid(name: bytes, text: bytes) -> None:

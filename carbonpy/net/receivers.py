@@ -1,9 +1,10 @@
-"""Receivers: lines over TCP and UDP, pickles over TCP.
+"""Receivers: lines over TCP and UDP, pickles and protobuf over TCP; in the clear, in TLS, or on UNIX sockets.
 
 The law.
 
 * A bad line or item costs itself.  A connection ends only when it cannot be kept: a pickle frame
-  longer than the limit (nobody knows where the next one starts), an idle time-out, or its peer.
+  longer than the limit (nobody knows where the next one starts), a compressed stream that is damaged or a bomb (see
+  `net.unpacking`), an idle time-out, a TLS handshake that fails or takes too long, or its peer.
 * While the intake is paused no TCP sender is read and no connection accepted; nothing is dropped.
 * At the connection limit no listening port accepts until a connection ends; of several that arrive
   at once, those beyond the limit are closed.
@@ -18,21 +19,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IHandshakeListener
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 from twisted.internet.tcp import Port
 from twisted.logger import Logger
 from twisted.protocols.policies import TimeoutMixin
+from zope.interface import implementer
 
 from carbonpy.errors import WireError
 from carbonpy.ingest.intake import Intake
+from carbonpy.net import tls
 from carbonpy.net.gathering import Gatherer
+from carbonpy.net.unpacking import Unpacking
 from carbonpy.wire import acknowledged
 from carbonpy.wire.framing import Int32Frames
 from carbonpy.wire.line import LineSplitter
-from carbonpy.wire.pickled import decode_points
+from carbonpy.wire.payload import decode_points as decode_payload
+from carbonpy.wire.pickled import Points, decode_points
 
 log = Logger("listener")
+#: Seconds that a TLS handshake may take.
+_HANDSHAKE = 30.0
 
 
 @dataclass
@@ -108,6 +115,13 @@ class Receivers:
                 receiver.transport.resumeProducing()
             self._accept_or_not()
 
+    def take(self, points: Points, peer: str) -> None:
+        """The datapoints of one batch, and what had to be left out of it."""
+        if points.names:
+            self.gatherer.points(points.names, points.timestamps, points.values)
+        for why, count in points.rejected.items():
+            self.intake.refuse("malformed", peer, b"", f"{count} items with a wrong {why}", count)
+
     def opened(self, receiver: _Receiver) -> None:
         """A sender connected."""
         self._connections.add(receiver)
@@ -131,35 +145,61 @@ class Receivers:
     def stop(self) -> None:
         """Take in what has been read and end all connections."""
         for receiver in list(self._connections):
+            receiver.take_rest()
             receiver.transport.abortConnection()
         self.gatherer.flush()
 
 
+@implementer(IHandshakeListener)
 class _Receiver(Protocol, TimeoutMixin):
     """One connection of a sender."""
 
     kind = ""
+    #: Whether a TLS handshake is still to come.
+    shaking = False
 
     def __init__(self, receivers: Receivers) -> None:
         self.receivers = receivers
         self.peer = ""
 
     def connectionMade(self) -> None:
-        address = self.transport.getPeer()
-        self.peer = f"{getattr(address, 'host', address)}:{getattr(address, 'port', '')}"
+        self.peer = self._peer()
         limits = self.receivers.limits
         if limits.keepalive is not None:
             self._keep_alive(*limits.keepalive)
+        if self.shaking:
+            self.setTimeout(min(limits.idle_timeout or _HANDSHAKE, _HANDSHAKE))
+        else:
+            self._established()
+        self.receivers.opened(self)
+
+    def handshakeCompleted(self) -> None:
+        """TLS is there."""
+        self.shaking = False
+        self.setTimeout(None)
+        self._established()
+
+    def _established(self) -> None:
+        limits = self.receivers.limits
         if limits.idle_timeout:
             self.setTimeout(limits.idle_timeout)
         if limits.log_success:
             log.info("{kind} connection with {peer} established", kind=self.kind, peer=self.peer)
-        self.receivers.opened(self)
+
+    def _peer(self) -> str:
+        address = self.transport.getPeer()
+        if hasattr(address, "host"):
+            return f"{address.host}:{address.port}"
+        name = getattr(self.transport.getHost(), "name", address)
+        return f"unix:{name.decode(errors='replace') if isinstance(name, bytes) else name}"
 
     def _keep_alive(self, idle: int, interval: int, count: int) -> None:
         try:
             self.transport.setTcpKeepAlive(True)
-            handle = self.transport.getHandle()
+            carrier = self.transport
+            while hasattr(carrier, "transport"):  # below TLS and decompression
+                carrier = carrier.transport
+            handle = carrier.getHandle()
             handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle)
             handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, interval)
             handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, count)
@@ -167,17 +207,23 @@ class _Receiver(Protocol, TimeoutMixin):
             # Keepalive is a courtesy of the system; a transport without it still receives.
             pass
 
+    def take_rest(self) -> None:
+        """Take in what has been read of the connection and waits."""
+
     def timeoutConnection(self) -> None:
         if self.receivers.paused:
             # It is we who do not read: the sender is not idle.
-            self.setTimeout(self.receivers.limits.idle_timeout)
+            self.setTimeout(self.timeOut)
             return
-        log.info("{kind} connection with {peer} was idle too long, closed", kind=self.kind, peer=self.peer)
+        what = "did not finish its TLS handshake" if self.shaking else "was idle too long"
+        log.info("{kind} connection with {peer} {what}, closed", kind=self.kind, peer=self.peer, what=what)
         self.transport.abortConnection()
 
     def connectionLost(self, reason: Any = None) -> None:
         self.setTimeout(None)
-        if self.receivers.limits.log_lost:
+        if self.shaking and (why := tls.why(reason, self.transport)):
+            log.warn("{kind} connection with {peer} refused: {why}", kind=self.kind, peer=self.peer, why=why)
+        elif self.receivers.limits.log_lost:
             log.info("{kind} connection with {peer} closed", kind=self.kind, peer=self.peer)
         self.receivers.closed(self)
 
@@ -264,17 +310,61 @@ class PickleReceiver(_Receiver):
         super().connectionLost(reason)
 
 
+class ProtobufReceiver(_Receiver):
+    """Length-prefixed messages ``carbon.Payload`` over TCP."""
+
+    kind = "protobuf"
+
+    def __init__(self, receivers: Receivers) -> None:
+        super().__init__(receivers)
+        self._frames = Int32Frames(receivers.limits.frame_length)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.resetTimeout()
+        intake = self.receivers.intake
+        for frame in self._frames.feed(data):
+            try:
+                points = decode_payload(frame)
+            except WireError as error:
+                intake.refuse("malformed", self.peer, bytes(frame[:80]), str(error))
+                continue
+            self.receivers.take(points, self.peer)
+        if self._frames.broken is not None:
+            intake.refuse("malformed", self.peer, b"", str(self._frames.broken))
+            self.transport.abortConnection()
+
+    def connectionLost(self, reason: Any = None) -> None:
+        if self._frames.pending and self._frames.broken is None:
+            why = "the connection ended inside this message; close it when all is sent"
+            self.receivers.intake.refuse("malformed", self.peer, b"", why)
+        super().connectionLost(reason)
+
+
 class ReceiverFactory(Factory):
-    """Makes receivers of one kind."""
+    """Makes receivers of one kind.
+
+    compression: gzip or lz4, if the stream is compressed.  secure: whether connections begin with a TLS handshake.
+    """
 
     noisy = False
 
-    def __init__(self, receivers: Receivers, kind: type[LineReceiver] | type[PickleReceiver]) -> None:
+    def __init__(
+        self, receivers: Receivers, kind: type[_Receiver], *, compression: str = "", secure: bool = False
+    ) -> None:
         self._receivers = receivers
         self._kind = kind
+        self._compression = compression
+        self._secure = secure
 
-    def buildProtocol(self, addr: IAddress) -> _Receiver | None:
-        return None if self._receivers.full else self._kind(self._receivers)
+    def buildProtocol(self, addr: IAddress) -> Protocol | None:
+        if self._receivers.full:
+            return None
+        receiver = self._kind(self._receivers)
+        receiver.shaking = self._secure
+        if not self._compression:
+            return receiver
+        receiver.kind = f"{receiver.kind}+{self._compression}"
+        return Unpacking(receiver, self._compression)
 
 
 class UdpReceiver(DatagramProtocol):

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from carbonpy.settings.kinds import Flag, Interface, Kind, Number, Path, Port
+from carbonpy.settings.kinds import Flag, Interface, Kind, Number, OptionalPath, Path, Port
+from carbonpy.settings.listeners import Listeners
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,22 @@ RECEIVERS = (
     row("PICKLE_RECEIVER_PORT", PORT, 2004,
          "The TCP port for pickled batches; 0 for none."),
     live("PICKLE_RECEIVER_MAX_LENGTH", BYTES, 2**20,
-          "The longest pickled batch; a longer one ends its connection and is counted."),
+          "The longest batch, pickled or of protobuf; a longer one ends its connection and is counted."),
+    row("PROTOBUF_RECEIVER_INTERFACE", INTERFACE, "0.0.0.0",
+         "The address of the protobuf receiver; :: for IPv4 and IPv6."),
+    row("PROTOBUF_RECEIVER_PORT", PORT, 0,
+         "The TCP port for batches in carbon's protobuf form; 0 for none."),
+    row("LISTENERS", Listeners(), (),
+         "Further places to listen at, like line+gzip://0.0.0.0:2103, pickle+tls://[::]:2204, "
+         "line+lz4+unix:///run/carbonpy.sock?mode=660 or udp://127.0.0.1:2003: line, pickle, protobuf or udp, then "
+         "gzip or lz4, then tls or unix."),
+    row("TLS_CERTIFICATE", OptionalPath(), "",
+         "The certificate (PEM, with its chain) of listeners with tls, which need pyOpenSSL; SIGHUP reads it again."),
+    row("TLS_KEY", OptionalPath(), "",
+         "The key of TLS_CERTIFICATE (PEM, without a password); empty if it is in the same file."),
+    row("TLS_CLIENT_CA", OptionalPath(), "",
+         "The authorities (PEM) one of which must have signed the certificate of a sender to a listener with tls; "
+         "empty to ask senders for no certificate."),
     live("MAX_RECEIVER_CONNECTIONS", Number(1, whole=True, endless=True), float("inf"),
           "How many senders may be connected at once; further ones wait until one leaves."),
     live("METRIC_CLIENT_IDLE_TIMEOUT", Number(unit="seconds", above=True, optional=True), None,

@@ -10,7 +10,6 @@ _AMQP = "AMQP is not built in; let a bridge such as telegraf read the queue and 
 _MANHOLE = "there is no shell inside the daemon; /health and /metrics at HTTP_PORT show its state"
 _CERES = "only whisper files are written; remove the line"
 _TAGS = "names and tags go into CATALOG_FILE and are not posted to graphite-web; remove the line"
-_PROTOBUF = "there is no protobuf receiver; let senders use the line or the pickle port"
 _RELAY = "the cache sends nothing on; carbonpy's own metrics stay in its own cache, so remove the line"
 
 #: NAME -> what to do instead, for [cache] and [web].
@@ -25,8 +24,6 @@ UNSUPPORTED = {
     "TAG_BATCH_SIZE": _TAGS,
     "TAG_QUEUE_SIZE": _TAGS,
     "TAG_RELAY_NORMALIZED": "it is for relays; the cache always normalises tags, so remove the line",
-    "PROTOBUF_RECEIVER_INTERFACE": _PROTOBUF,
-    "PROTOBUF_RECEIVER_PORT": _PROTOBUF,
     "ENABLE_AMQP": _AMQP,
     "AMQP_VERBOSE": _AMQP,
     "AMQP_HOST": _AMQP,

@@ -112,6 +112,7 @@ def test_the_defaults_are_those_of_the_example_but_for_what_is_said_here(tmp_pat
         "CACHE_QUERY_INTERFACE",
         "WHISPER_SPARSE_CREATE",
         "WHISPER_FALLOCATE_CREATE",
+        "PROTOBUF_RECEIVER_PORT",
     }
 
 
