@@ -1,0 +1,168 @@
+"""What is done to a cluster: kills, hangs and full disks, one after the other and several at once.
+
+The law: what is broken here is mended here, and each deed is known with its time.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from clusterlib.programs import Cluster, Program
+
+#: Seconds that a program stays killed, a cache hangs (the last is longer than relays wait for a confirmation), and a
+#: disk stays full.
+DEAD, HUNG, HUNG_LONG, FULL = (1.0, 6.0), (1.0, 6.0), (11.0, 14.0), (3.0, 8.0)
+#: Seconds that a relay stays killed: nothing is sent to it meanwhile, so it is not long.
+RELAY_DEAD = (0.5, 2.0)
+#: Seconds between two deeds.
+PAUSE = (1.0, 5.0)
+
+
+@contextmanager
+def small_disk(place: Path, megabytes: int) -> Iterator[Path | None]:
+    """A disk of its own in memory; None where that is not allowed (it needs root)."""
+    place.mkdir(parents=True, exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,nr_inodes=0", "carbonpy-chaos", str(place)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
+        yield None
+        return
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def fill(disk: Path) -> None:
+    """Leave no byte free on a disk."""
+    with (disk / "ballast").open("ab", buffering=0) as ballast:
+        for size in (1 << 24, 1 << 16, 1 << 12, 1):
+            try:
+                while ballast.write(bytes(size)) == size:
+                    pass
+            except OSError:
+                pass
+
+
+class Trouble:
+    """Makes trouble for the programs of a cluster, each of which has one trouble at a time.  One owner.
+
+    say: is told of each deed.  disk: that of cache c, which may be filled; None for none.
+    """
+
+    def __init__(
+        self, cluster: Cluster, disk: Path | None, random: random.Random, say: Callable[[str], None]
+    ) -> None:
+        self._cluster = cluster
+        self._disk = disk
+        self._random = random
+        self._say = say
+        #: Program -> when and how it is mended.
+        self._mending: dict[str, tuple[float, Callable[[], None]]] = {}
+        self._next = 0.0
+        #: Relay -> (from, until) of the moments at which it was killed.
+        self.deaths: dict[str, list[tuple[float, float]]] = {name: [] for name in cluster.relays}
+        self.deeds: dict[str, int] = {}
+
+    @property
+    def troubled(self) -> set[str]:
+        """The names of programs that are not well at this moment."""
+        return set(self._mending)
+
+    def go_on(self) -> None:
+        """Mend what is due, and do the next deed if it is time."""
+        now = time.monotonic()
+        for name, (due, mend) in list(self._mending.items()):
+            if due <= now:
+                del self._mending[name]
+                mend()
+        if now >= self._next:
+            self._next = now + self._random.uniform(*PAUSE)
+            self._do_something()
+
+    def mend_all(self) -> None:
+        """No trouble any more: everything runs."""
+        for name, (_, mend) in list(self._mending.items()):
+            del self._mending[name]
+            mend()
+        for program in (*self._cluster.caches.values(), *self._cluster.relays.values()):
+            program.wait()
+
+    def _do_something(self) -> None:
+        deeds = [
+            ("kill a cache", self._kill_cache),
+            ("kill a cache", self._kill_cache),
+            ("hang a cache", self._hang),
+            ("hang a cache", self._hang),
+            ("kill a relay", self._kill_relay),
+        ]
+        if self._disk is not None:
+            deeds.append(("fill a disk", self._fill))
+        name, deed = self._random.choice(deeds)
+        if deed():
+            self.deeds[name] = self.deeds.get(name, 0) + 1
+
+    def _well(self, programs: dict[str, Program]) -> str | None:
+        names = [name for name, program in programs.items() if program.name not in self._mending]
+        return self._random.choice(names) if names else None
+
+    def _later(self, program: Program, seconds: tuple[float, float], mend: Callable[[], None]) -> float:
+        pause = self._random.uniform(*seconds)
+        self._mending[program.name] = (time.monotonic() + pause, mend)
+        return pause
+
+    def _kill_cache(self) -> bool:
+        name = self._well(self._cluster.caches)
+        if name is None:
+            return False
+        program = self._cluster.caches[name]
+        program.kill()
+        self._say(f"cache {name} is killed for {self._later(program, DEAD, program.start):.1f} s")
+        return True
+
+    def _kill_relay(self) -> bool:
+        name = self._well(self._cluster.relays)
+        if name is None:
+            return False
+        program = self._cluster.relays[name]
+        before = time.monotonic()
+        program.kill()
+        self.deaths[name].append((before, time.monotonic()))
+        self._say(f"relay {name} is killed for {self._later(program, RELAY_DEAD, program.start):.1f} s")
+        return True
+
+    def _hang(self) -> bool:
+        name = self._well(self._cluster.caches)
+        if name is None:
+            return False
+        program = self._cluster.caches[name]
+        program.hold()
+        pause = self._later(program, self._random.choice([HUNG, HUNG, HUNG_LONG]), program.go_on)
+        self._say(f"cache {name} hangs for {pause:.1f} s")
+        return True
+
+    def _fill(self) -> bool:
+        program = self._cluster.caches["c"]
+        if program.name in self._mending or self._disk is None:
+            return False
+        disk = self._disk
+        fill(disk)
+
+        def free() -> None:
+            (disk / "ballast").unlink()
+            self._say("the disk of cache c has room again")
+            if not program.runs:
+                program.start()
+
+        pause = self._later(program, FULL, free)
+        killed = self._random.random() < 0.5
+        if killed:
+            time.sleep(min(2.0, pause / 2))
+            program.kill()
+        self._say(f"the disk of cache c is full for {pause:.1f} s" + (", and it is killed meanwhile" if killed else ""))
+        return True
