@@ -304,7 +304,8 @@ class PickleReceiver(_Receiver):
             self.transport.write(acknowledged.ack(number, self.receivers.fullness()))
 
     def connectionLost(self, reason: Any = None) -> None:
-        if self._frames.pending and self._frames.broken is None:
+        # A peer that wants to know what is safe has what was cut off here, and sends it again.
+        if self._frames.pending and self._frames.broken is None and self._number is None:
             why = "the connection ended inside this pickle; close it when all is sent"
             self.receivers.intake.refuse("malformed", self.peer, b"", why)
         super().connectionLost(reason)

@@ -71,6 +71,15 @@ def test_what_cannot_be_made_safe_ends_the_connection_without_a_word() -> None:
     assert peer.answers() == [True] and peer.transport.disconnecting
 
 
+def test_a_connection_that_ends_inside_a_frame_costs_only_a_peer_that_does_not_ask_for_acknowledgements() -> None:
+    for hello, malformed in ((b"", 1), (acknowledged.hello("me"), 0)):
+        peer = Peer()
+        frame = acknowledged.numbered(1, body(("a", 1, 1.0))) if hello else framing.encode(body(("a", 1, 1.0)))
+        peer.send(hello, frame[:-1])
+        peer.receiver.connectionLost()
+        assert peer.receivers.intake.dropped["malformed"] == malformed
+
+
 def test_an_acknowledgement_may_come_later_and_stands_for_all_before_it() -> None:
     peer = Peer()
     waiting: list[Callable[[], None]] = []
