@@ -86,6 +86,11 @@ class Aggregator:
         """How many outputs have intervals."""
         return len(np.unique(self.cells.owner[self.cells.used()]))
 
+    @property
+    def buffered(self) -> int:
+        """How many points the intervals that are kept are made of."""
+        return int(self.cells.count[self.cells.used()].sum())
+
     # ---- outputs
 
     def buffer(self, name: bytes, spec: AggregateSpec) -> int:

@@ -52,9 +52,9 @@ class Restored(NamedTuple):
 class AggregateJournal:
     """An aggregator and its directory, which nobody else may use.  One owner.
 
-    `checkpoint_bytes` and `checkpoint_seconds`: when the log has grown so long, or so old, the state is written.
-    `on_trouble` gets a sentence when the disk does not take what it should; points are aggregated all the same, and
-    `unjournaled` counts them.
+    The directory is made when there is something to write.  `checkpoint_bytes` and `checkpoint_seconds`: when the log
+    has grown so long, or so old, the state is written.  `on_trouble` gets a sentence when the disk does not take what
+    it should; points are aggregated all the same, and `unjournaled` counts them.
     """
 
     def __init__(
@@ -88,8 +88,9 @@ class AggregateJournal:
     def start(self, now: float) -> Restored:
         """Take what an earlier life left, into an aggregator that is new.  Raises JournalError."""
         try:
-            os.makedirs(self.directory, exist_ok=True)
             found = [match for entry in os.listdir(self.directory) if (match := _FILE.match(entry))]
+        except FileNotFoundError:
+            return Restored(0, 0, 0)
         except OSError as error:
             raise JournalError(f"{self.directory}: cannot be used for aggregates: {error.strerror}") from None
         states = sorted({int(match[1]) for match in found if match[2] == "state"}, reverse=True)
@@ -179,6 +180,7 @@ class AggregateJournal:
         data = b"".join(parts)
         try:
             if self._log is None:
+                os.makedirs(self.directory, exist_ok=True)
                 self._log = open(self._path(self._number, "log"), "ab", buffering=0)  # noqa: SIM115
                 self._written, self._begun = 0, now
             _write_all(self._log, data, self._written)
@@ -211,6 +213,7 @@ class AggregateJournal:
         number = self._number + 1
         path = self._path(number, "state")
         try:
+            os.makedirs(self.directory, exist_ok=True)
             with open(f"{path}.part", "wb") as file:
                 file.write(state(self.aggregator))
                 file.flush()

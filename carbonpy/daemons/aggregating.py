@@ -187,6 +187,7 @@ class CacheAggregation:
             "rules": len(self._rules.value.rules),
             "outputs": len(aggregator),
             "intervals": len(aggregator.cells),
+            "points": aggregator.buffered,
             "held_values": aggregator.cells.held_values,
             "received": aggregator.received.value,
             "sent": aggregator.sent.value,

@@ -55,6 +55,10 @@ class Figures:
             "memUsage": memory_bytes(pids),
             "journal.segments": d.journal.segments if d.journal is not None else 0,
         }
+        if d.aggregation is not None:
+            aggregator = d.aggregation.aggregator
+            counters["aggregateDatapointsSent"] = aggregator.sent.value
+            gauges["allocatedBuffers"], gauges["bufferedDatapoints"] = len(aggregator), aggregator.buffered
         return self._own.points(now, counters, gauges)
 
     def health(self) -> dict[str, Any]:
@@ -142,5 +146,19 @@ class Figures:
                 ("cache_queries_total", "counter", "CarbonLink queries.", queries["cacheQueries"]),
                 ("cpu_seconds_total", "counter", "CPU of all processes.", round(cpu_seconds(pids), 3)),
                 ("resident_bytes", "gauge", "Memory of all processes.", memory_bytes(pids)),
+                *self._aggregate_figures(),
             ]
         )
+
+    def _aggregate_figures(self) -> list[tuple[str, str, str, dict[str, float] | float]]:
+        if self._daemon.aggregation is None:
+            return []
+        aggregator = self._daemon.aggregation.aggregator
+        dropped: dict[str, float] = {**aggregator.dropped.as_dict()}
+        return [
+            ("aggregates_received_total", "counter", "Points for aggregates.", aggregator.received.value),
+            ("aggregates_sent_total", "counter", "Aggregates made.", aggregator.sent.value),
+            ("aggregates_dropped_total", "counter", "Points that no aggregate has, by reason.", dropped),
+            ("aggregate_outputs", "gauge", "Aggregates with intervals.", len(aggregator)),
+            ("aggregate_points", "gauge", "Points in intervals that are kept.", aggregator.buffered),
+        ]

@@ -169,7 +169,7 @@ class RelayFigures:
         if d.routing.aggregates:
             aggregates = d.routing.aggregate_figures()
             grown["aggregateDatapointsSent"] = ledger["emitted"]
-            gauges["allocatedBuffers"], gauges["bufferedDatapoints"] = aggregates["buffers"], aggregates["values"]
+            gauges["allocatedBuffers"], gauges["bufferedDatapoints"] = aggregates["buffers"], aggregates["points"]
         for name, courier in d.outboxes:
             outbox, place = courier.outbox, f"destinations.{label_of(name)}."
             grown[place + "attemptedRelays"] = outbox.received.value

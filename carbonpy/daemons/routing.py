@@ -15,10 +15,10 @@ import numpy as np
 from twisted.logger import Logger
 
 from carbonpy.aggregating.aggregator import Aggregator
+from carbonpy.aggregating.journal import AggregateJournal
 from carbonpy.aggregating.pipeline import Pipeline
-from carbonpy.aggregating.state import restore, state
 from carbonpy.daemons.routers import make_router
-from carbonpy.errors import CarbonError, JournalError
+from carbonpy.errors import CarbonError
 from carbonpy.ingest.names import Judge, judge_by_lists, let_all_pass
 from carbonpy.relaying.plan import Feed, Plan
 from carbonpy.relaying.router import Router
@@ -30,8 +30,6 @@ from carbonpy.rules.rewriting import RewriteRules
 from carbonpy.settings import Settings
 
 log = Logger("relay")
-#: Seconds between two checkpoints of the aggregates, at least.
-_CHECKPOINT = 1.0
 
 
 def _report(sentence: str) -> None:
@@ -55,14 +53,23 @@ class Routing:
         self._allowed, self._denied = self._file(files.whitelist, FilterBook), self._file(files.blacklist, FilterBook)
         self.router: Router
         self._pipeline: Pipeline | None = None
-        self._checkpoint = os.path.join(values.spool_dir, "aggregates.state")
-        self._next_checkpoint = 0.0
         self.aggregator = Aggregator(
             intervals=values.max_aggregation_intervals, write_back=values.write_back_frequency or None
         )
+        self._journal = AggregateJournal(
+            os.path.join(values.spool_dir, "aggregates"),
+            self.aggregator,
+            on_trouble=lambda sentence: log.error("{sentence}", sentence=sentence),
+        )
         self._onward: dict[bytes, Plan] = {}
         self._take(settings)
-        self._restore()
+        found = self._journal.start(time.time())
+        if any(found):
+            log.info(
+                "{intervals} intervals of aggregates and {points} points for them go on where they were; "
+                "{damaged} records were damaged",
+                **found._asdict(),
+            )
 
     @staticmethod
     def _file(path: str, book: Any) -> Any:
@@ -86,7 +93,7 @@ class Routing:
                 rewrite_aggregates=values.rewrite_aggregates,
             )
         self.aggregator.intervals = values.max_aggregation_intervals
-        self.aggregator.rules_changed()
+        self._journal.rules_changed(time.time())
         self._onward = {}
 
     @property
@@ -161,14 +168,12 @@ class Routing:
 
     def feed(self, outputs: np.ndarray, timestamps: np.ndarray, values: np.ndarray) -> None:
         """Points for aggregates."""
-        self.aggregator.take(outputs, timestamps, values, time.time())
+        self._journal.take(outputs, timestamps, values, time.time())
 
     def due(self, now: float) -> Any:
         """The aggregates that have to be sent now: names, timestamps, values."""
         due = self.aggregator.due(now)
-        if self.aggregates and now >= self._next_checkpoint:
-            # Large ones less often, so that saving never takes more than a twentieth of the time.
-            self._next_checkpoint = now + max(_CHECKPOINT, 20 * self._save())
+        self._journal.look(now)
         return due
 
     def aggregate_figures(self) -> dict[str, Any]:
@@ -177,41 +182,19 @@ class Routing:
         return {
             "buffers": len(aggregator) if self.aggregates else 0,
             "intervals": len(aggregator.cells),
-            "values": aggregator.cells.held_values,
+            "points": aggregator.buffered,
+            "held_values": aggregator.cells.held_values,
             "received": aggregator.received.value,
             "sent": aggregator.sent.value,
             "dropped": aggregator.dropped.as_dict(),
             "undefined": aggregator.undefined.value,
+            "unjournaled": self._journal.unjournaled.value,
+            "trouble": self._journal.trouble,
         }
-
-    def _save(self) -> float:
-        """Write what the aggregator keeps to disk; the seconds that it took."""
-        began = time.monotonic()
-        temporary = self._checkpoint + ".new"
-        try:
-            os.makedirs(os.path.dirname(self._checkpoint), exist_ok=True)
-            with open(temporary, "wb") as file:
-                file.write(state(self.aggregator))
-            os.replace(temporary, self._checkpoint)
-        except OSError as error:
-            _report(f"{self._checkpoint}: cannot be written: {error}; a restart will begin aggregates anew")
-        return time.monotonic() - began
-
-    def _restore(self) -> None:
-        try:
-            with open(self._checkpoint, "rb") as file:
-                count = restore(self.aggregator, file.read())
-        except FileNotFoundError:
-            return
-        except (OSError, JournalError) as error:
-            _report(f"{self._checkpoint}: cannot be read: {error}; aggregates begin anew")
-            return
-        log.info("{count} intervals of aggregates go on where they were", count=count)
 
     def close(self) -> None:
         """The daemon ends: what the aggregator keeps goes to disk."""
-        if self.aggregates:
-            self._save()
+        self._journal.close(time.time())
 
 
 #: Settings that change where names go or what is made of them.

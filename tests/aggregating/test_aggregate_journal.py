@@ -63,11 +63,11 @@ def test_each_point_is_in_the_state_or_in_the_log_but_not_in_both(tmp_path: Path
 
 
 def test_a_clean_stop_leaves_one_state_and_an_idle_daemon_no_file_at_all(tmp_path: Path) -> None:
-    idle = journal(tmp_path)
+    idle = journal(tmp_path / "idle")
     idle.start(NOW)
     idle.look(NOW + 1000)
     idle.close(NOW)
-    assert os.listdir(tmp_path) == []
+    assert not (tmp_path / "idle").exists()
     stopped = journal(tmp_path)
     stopped.start(NOW)
     take(stopped, b"a", 1.0)
@@ -172,11 +172,11 @@ def test_a_full_disk_costs_no_figure_and_is_told_once(tmp_path: Path) -> None:
     told: list[str] = []
     keeping = AggregateJournal(str(tmp_path / "d"), Aggregator(), on_trouble=told.append)
     keeping.start(NOW)
-    os.rmdir(tmp_path / "d")
+    (tmp_path / "d").write_text("something else in the way")
     take(keeping, b"a", 1.0)
     take(keeping, b"a", 2.0)
     assert keeping.unjournaled.value == 2 and len(told) == 1 and "in memory only" in told[0]
-    os.mkdir(tmp_path / "d")
+    (tmp_path / "d").unlink()
     take(keeping, b"a", 4.0)
     keeping.look(NOW + 1)
     assert keeping.trouble == ""

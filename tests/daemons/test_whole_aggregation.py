@@ -55,6 +55,7 @@ def test_points_are_rewritten_aggregated_and_kept_and_the_ledger_balances(
     health = aggregation(daemon)
     assert health["received"] == 12 and health["dropped"] == {} and health["sent"] >= 4
     assert ledger["received"] == 7 + health["sent"]
+    assert f"carbonpy_aggregates_sent_total {health['sent']}" in daemon.get("/metrics")[1].decode()
     assert daemon.terminate() == 0
 
 

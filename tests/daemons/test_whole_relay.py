@@ -200,6 +200,20 @@ def test_an_aggregator_sends_aggregates_and_what_it_made_them_of(relays: Callabl
         assert health["ledger"]["balanced"] and health["aggregates"]["sent"] >= 1
 
 
+def test_an_aggregator_that_is_killed_goes_on_with_every_interval(relays: Callable[..., RunningRelay]) -> None:
+    with sinks(1) as (sink,):
+        aggregator = relays(
+            [f"127.0.0.1:{sink.port}:a"], {"DESTINATION_PROTOCOL": "line", "FORWARD_ALL": "False"}, RunningAggregator,
+            rules={"aggregation-rules.conf": "sum.<what> (3) = sum host.*.<what>\n"},
+        )  # fmt: skip
+        aggregator.send_lines(f"host.h{number}.x 1 {NOW}" for number in range(100))
+        until("they are taken", lambda: aggregator.health()["aggregates"]["received"] == 100)
+        aggregator.kill()
+        aggregator.start()
+        aggregator.send_lines(f"host.h{number}.x 1 {NOW}" for number in range(100, 120))
+        until("the sum of all is there", lambda: f"sum.x 120 {NOW - NOW % 3}\n".encode() in sink.lines)
+
+
 def test_own_metrics_have_carbons_names_and_are_routed_like_all_others(relays: Callable[..., RunningRelay]) -> None:
     with sinks(1) as (sink,):
         name = f"127.0.0.1:{sink.port}:a"
