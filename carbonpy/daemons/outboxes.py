@@ -250,7 +250,7 @@ class Outboxes:
             found = os.listdir(self._settings.own.spool_dir)
         except OSError:
             return []
-        return [unquote(entry) for entry in sorted(found) if unquote(entry) not in self._boxes]
+        return [unquote(entry) for entry in sorted(found) if ":" in entry and unquote(entry) not in self._boxes]
 
     def tick(self, now: float) -> None:
         """To be called a few times a second."""
