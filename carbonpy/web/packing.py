@@ -16,20 +16,23 @@ from carbonpy.web.answer import Answer
 PARTIAL = "X-Carbonpy-Partial"
 
 _GZIP_FROM = 200
+#: A body of up to so many bytes becomes one piece; to copy a larger one would take longer than its pieces do.
+_JOINED = 1 << 18
 #: Digits do not become much shorter at higher levels, only slower.
 _GZIP_LEVEL = 1
 
 
 def pack(answer: Answer, accept_encoding: str) -> Answer:
-    """The answer with all its headers (but Content-Type and Content-Length), its body in one chunk."""
+    """The answer with all its headers (but Content-Type and Content-Length), a body that is not large in one chunk."""
     headers: tuple[tuple[str, str], ...] = (("X-Content-Type-Options", "nosniff"), *answer.headers)
     if answer.partial:
         headers += ((PARTIAL, " ".join("; ".join(answer.partial).split())[:500]),)
-    if sum(map(len, answer.chunks)) < _GZIP_FROM:
+    size = sum(map(len, answer.chunks))
+    if size < _GZIP_FROM:
         return replace(answer, headers=headers, chunks=[answer.body])
     headers += (("Vary", "Accept-Encoding"),)
     if not accepts_gzip(accept_encoding):
-        return replace(answer, headers=headers, chunks=[answer.body])
+        return replace(answer, headers=headers, chunks=[answer.body] if size <= _JOINED else answer.chunks)
     compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, 31)
     pieces = [compressor.compress(chunk) for chunk in answer.chunks]
     body = b"".join([*pieces, compressor.flush()])

@@ -68,6 +68,30 @@ def test_the_fast_writer_gives_the_same_document(answer, no_nulls, pretty):
     assert repr(written) == repr(document(answer, no_nulls))
 
 
+@given(
+    st.lists(values.filter(bool), min_size=1, max_size=3),
+    st.integers(100, 150),
+    st.sampled_from([0, 999_999_000, 1_700_000_000, -500]),
+    st.sampled_from([1, 10]),
+)
+def test_long_series_are_written_like_short_ones(lines, count, start, step):
+    """Starts are chosen so that timestamps get a digit more on the way, or are negative."""
+    answer = [Series("a", start, start + count * step, step, np.resize(np.array(line), count)) for line in lines]
+    fast = json_format.fast_numbers()
+    written = strict(json_format.json_chunks(answer, numbers=fast))
+    assert repr(written) == repr(document(answer))
+    drawn = strict(json_format.rickshaw_chunks(answer, numbers=fast))
+    assert repr(drawn) == repr(strict(json_format.rickshaw_chunks(answer)))
+
+
+def test_the_longest_and_the_shortest_numbers_stand_side_by_side():
+    numbers = [-2.2250738585072014e-308, 0.0, math.nan, -1.7976931348623157e308, 1.0, math.inf]
+    for shift in range(len(numbers)):
+        series = Series("a", 10**9, 10**9 + 120, 1, np.array((numbers[shift:] + numbers[:shift]) * 20))
+        (written,) = strict(json_format.json_chunks([series], numbers=json_format.fast_numbers()))
+        assert repr(written["datapoints"]) == repr(document([series])[0]["datapoints"])
+
+
 def test_a_number_has_a_value_every_digit_of_which_is_kept():
     awkward = np.array([0.1, 1 / 3, 5e-324, 1.7976931348623157e308, -0.0, 1e16, 123456789012345680.0, 2.0**53])
     series = Series("a", 0, 8, 1, awkward)
