@@ -14,6 +14,11 @@ beside a busy thread a step per row would cost a switch interval per row.
     tagged  id, name                    the canonical names that carry tags
     tags    tag, value, metric          the tags of those, ``name`` included; metric is the id in `tagged`
     facts   key, value                  small facts (``adopted_at``) and the number of metrics
+    changes number, upto, gone, paths   which metrics lately came or (gone) went, outside of ``_tagged.``, a line each;
+                                        upto counts the paths of this row and of all before it
+
+``changes`` is for those who keep the names in memory.  It has the last KEPT_CHANGES paths, and a row for each
+transaction; whoever misses a number has to read ``nodes`` again.
 """
 
 from __future__ import annotations
@@ -28,16 +33,22 @@ from typing import TypeVar
 
 from carbonpy.errors import CarbonError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 #: "CPYC": marks the file as a catalogue of carbonpy (PRAGMA application_id).
 APPLICATION_ID = 0x43505943
 LEAF, BRANCH = 1, 2
 #: Seconds to wait for another process (a rescan from the command line) that holds the write lock.
 BUSY_SECONDS = 30.0
 
+#: Paths that `changes` tells of.
+KEPT_CHANGES = 50_000
 #: Reading connections kept for the next reader; each may hold a page cache.
 MAX_IDLE = 4
 
+_CHANGES = """
+CREATE TABLE changes (number INTEGER PRIMARY KEY, upto INTEGER NOT NULL, gone INTEGER NOT NULL, paths TEXT NOT NULL);
+INSERT INTO changes VALUES (1, 0, 0, '')
+"""
 _SCHEMA = f"""
 CREATE TABLE nodes (
     depth INTEGER NOT NULL, path TEXT NOT NULL, kind INTEGER NOT NULL, tagged INTEGER,
@@ -50,6 +61,7 @@ CREATE TABLE tags (
 ) WITHOUT ROWID;
 CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 INSERT INTO facts VALUES ('metrics', '0');
+{_CHANGES};
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 """
@@ -59,6 +71,9 @@ _SPECIAL = bytes(range(32)) + b'"\\'
 
 #: The identity that no file has, and neither has the lack of a file (None).
 _NO_FILE = (-1, -1)
+
+_NOTE = "INSERT INTO changes (upto, gone, paths) SELECT upto + ?2, ?3, ?1 FROM changes ORDER BY number DESC LIMIT 1"
+_FORGET = "DELETE FROM changes WHERE upto < (SELECT upto FROM changes ORDER BY number DESC LIMIT 1) - ?"
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -237,8 +252,10 @@ class Database:
             except sqlite3.OperationalError:
                 pass  # another process is opening it just now; the mode it finds serves, the next start tries again
             connection.execute("BEGIN IMMEDIATE")
-            if not _pragma(connection, "user_version"):
-                for statement in _SCHEMA.split(";\n"):
+            version = _pragma(connection, "user_version")
+            if version < SCHEMA_VERSION:
+                later = f"{_CHANGES};\nPRAGMA user_version = {SCHEMA_VERSION}"
+                for statement in (later if version else _SCHEMA).split(";\n"):
                     connection.execute(statement)
             connection.execute("COMMIT")
             connection.execute("SELECT count(*) FROM json_each('[]')")
@@ -282,6 +299,13 @@ class Database:
                 f"catalogue {self.path} is damaged and cannot be renamed: {error}; move it away, it is made again"
             ) from error
         self.set_aside.append(target)
+
+
+def note_changes(connection: sqlite3.Connection, paths: Sequence[str], gone: bool) -> None:
+    """Tell of metrics that come or go, inside the transaction that brings or removes them."""
+    if paths:
+        connection.execute(_NOTE, ("\n".join(paths), len(paths), gone))
+        connection.execute(_FORGET, (KEPT_CHANGES,))
 
 
 def json_list(values: Sequence[str]) -> str:

@@ -58,7 +58,11 @@ def walk(connection: sqlite3.Connection, alternatives: Sequence[Sequence[Part]],
     found = _Reached()
     for parts in alternatives:
         _walk_parts(connection, parts, found, LEAF if leaves_only else _BOTH)
-    leaves, branches = found.leaves, found.branches
+    return nodes_of(alternatives, found.branches, found.leaves)
+
+
+def nodes_of(alternatives: Sequence[Sequence[Part]], branches: list[str], leaves: list[str]) -> list[Node]:
+    """What was found for a compiled pattern as nodes, each once, sorted by path, a branch before its leaf."""
     if len(alternatives) > 1 or any(parts.count(GLOBSTAR) > 1 for parts in alternatives):
         leaves, branches = list(set(leaves)), list(set(branches))
     leaves.sort()

@@ -20,8 +20,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 
-from carbonpy.catalog.database import BRANCH, LEAF, CatalogError, Database, json_list, lines
-from carbonpy.catalog.finding import deepest, walk
+from carbonpy.catalog.database import BRANCH, LEAF, CatalogError, Database, json_list, lines, note_changes
+from carbonpy.catalog.finding import deepest, nodes_of, walk
+from carbonpy.catalog.held import HeldNames
 from carbonpy.catalog.pattern import compile_pattern
 from carbonpy.catalog.remembered import Remembered
 from carbonpy.catalog.tagging import TagAnswers, TagIndex
@@ -99,10 +100,13 @@ class Catalog(TagAnswers):
 
     Safe from any thread, and beside other processes that use the same file.  Every method may raise CatalogError
     when SQLite cannot read or write.
+
+    held: whether to hold the names in memory from the second pattern on (`held`), for those who answer queries.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, held: bool = False) -> None:
         self._database = Database(path)
+        self._held = HeldNames(self._database) if held else None
         self._tag_index = TagIndex(self._database, self)
         self._remembered: Remembered[Node] = Remembered()
 
@@ -191,7 +195,11 @@ class Catalog(TagAnswers):
         nodes = self._remembered.get(question, version)
         if nodes is None:
             compiled = compile_pattern(pattern)
-            nodes = self._database.read(lambda connection: walk(connection, compiled, leaves_only)) if compiled else []
+            below = None if self._held is None else self._held.find(compiled, leaves_only, version)
+            if below is not None:
+                nodes = nodes_of(compiled, *below)
+            else:
+                nodes = self._database.read(lambda connection: walk(connection, compiled, leaves_only))
             self._remembered.put(question, version, nodes)
         return nodes
 
@@ -313,6 +321,7 @@ def _page(connection: sqlite3.Connection, statement: str, values: tuple[int | st
 
 def _add_plain(connection: sqlite3.Connection, names: Sequence[str]) -> int:
     added = _set_kind(connection, names, LEAF)
+    note_changes(connection, names, gone=False)
     _count(connection, added)
     _add_branches(connection, names)
     return added
@@ -366,6 +375,7 @@ def _remove(connection: sqlite3.Connection, names: Sequence[str]) -> int:
             (json_list([id_ for id_, _ in pairs]),),
         )
         paths += [encoded(name) for _, name in pairs]
+    note_changes(connection, [path for path in paths if not path.startswith("_tagged.")], gone=True)
     removed = 0
     for depth, group in _by_depth(paths):
         removed += connection.execute(_CLEAR_LEAF, (json_list(group), depth)).rowcount

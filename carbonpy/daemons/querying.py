@@ -70,7 +70,7 @@ class SharedCatalog(LiveCatalog):
     """The catalogue of the daemon, which is asked before each question to write down what it knows."""
 
     def __init__(self, path: str, flush: Callable[[], None]) -> None:
-        super().__init__(Catalog(path))
+        super().__init__(Catalog(path, held=True))
         self._ask = flush
 
     def flush(self) -> None:

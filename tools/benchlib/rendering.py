@@ -84,7 +84,7 @@ def found(glob):
 _FIND_OURS = """
 import json, sys, time
 from carbonpy.catalog.store import Catalog
-catalog = Catalog(sys.argv[2])
+catalog = Catalog(sys.argv[2], held=True)
 catalog.add(f"big.dc{n // 10_000}.host{n // 100 % 100:02d}.m{n % 100:02d}" for n in range(100_000))
 def found(glob):
     return len(catalog.find(glob))
