@@ -18,7 +18,7 @@ from carbonpy.net.tls import ClientTls
 from carbonpy.net.transports import ClientEndpoint
 from carbonpy.relaying.chunk import Chunk
 from carbonpy.settings import Values
-from carbonpy.wire import compressed, pickled
+from carbonpy.wire import compressed, payload, pickled
 
 
 def _lines(chunk: Chunk) -> Iterable[bytes]:
@@ -32,6 +32,12 @@ def speech_of(own: Values, options: Mapping[str, Any], sender: str) -> Speech:
     if protocol in ("line", "udp", "file"):
         encode = partial(compressed.encoder, compression) if compression != "none" and protocol == "line" else None
         return Speech(_lines, encode=encode, encrypted=_encrypted(own, options))
+    if protocol == "protobuf":
+        return Speech(
+            lambda chunk: payload.encode_frames(*chunk.columns(), points),
+            framed=True,
+            encrypted=_encrypted(own, options),
+        )
     return Speech(
         lambda chunk: pickled.encode_frames(*chunk.columns(), points),
         framed=True,

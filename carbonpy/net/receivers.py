@@ -285,10 +285,7 @@ class PickleReceiver(_Receiver):
             except WireError as error:
                 intake.refuse("malformed", self.peer, bytes(frame[:80]), str(error))
                 continue
-            if points.names:
-                self.receivers.gatherer.points(points.names, points.timestamps, points.values)
-            for why, count in points.rejected.items():
-                intake.refuse("malformed", self.peer, b"", f"{count} items with a wrong {why}", count)
+            self.receivers.take(points, self.peer)
         if self._number is not None and self._number != before:
             number, receivers = self._number, self.receivers
             receivers.gatherer.after(

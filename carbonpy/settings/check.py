@@ -29,11 +29,12 @@ _LISTENERS = (
     ("TCP", "LINE_RECEIVER_INTERFACE", "LINE_RECEIVER_PORT"),
     ("UDP", "UDP_RECEIVER_INTERFACE", "UDP_RECEIVER_PORT"),
     ("TCP", "PICKLE_RECEIVER_INTERFACE", "PICKLE_RECEIVER_PORT"),
+    ("TCP", "PROTOBUF_RECEIVER_INTERFACE", "PROTOBUF_RECEIVER_PORT"),
     ("TCP", "CACHE_QUERY_INTERFACE", "CACHE_QUERY_PORT"),
     ("TCP", "HTTP_INTERFACE", "HTTP_PORT"),
 )
-#: NAMEs of files of the web service that must be readable if they are set.
-_WEB_FILES = ("HTTP_AUTH_FILE", "HTTP_TLS_CERTIFICATE", "HTTP_TLS_KEY")
+#: NAMEs of files of the web service, besides certificates, that must be readable if they are set.
+_WEB_FILES = ("HTTP_AUTH_FILE",)
 _DIRECTORIES = ("STORAGE_DIR", "LOCAL_DATA_DIR", "JOURNAL_DIR", "SPOOL_DIR", "CATALOG_FILE", "LOG_DIR", "PID_DIR")
 
 
@@ -73,6 +74,8 @@ def check(
     _owner(settings, errors)
     if program in ("cache", "web"):
         errors.extend(_web_files(settings))
+    if program != "web":
+        _listening(settings, errors, warnings)
     warnings.extend(_directories(settings))
     warnings.extend(_zones(settings))
     return Report(tuple(errors), tuple(warnings), settings)
@@ -112,11 +115,18 @@ def _rules(settings: Settings, errors: list[str], warnings: list[str]) -> None:
 
 
 class _Listener(NamedTuple):
+    """`interface` of a UNIX socket is its path, and its port 0."""
+
     instance: str
     protocol: str
     interface: str
     port: int
     name: str
+
+    @property
+    def place(self) -> str:
+        """What two cannot have."""
+        return f"{self.protocol} port {self.port} of {self.interface}" if self.port else f"socket {self.interface}"
 
 
 def _listeners(settings: Settings) -> Iterator[_Listener]:
@@ -127,6 +137,38 @@ def _listeners(settings: Settings) -> Iterator[_Listener]:
         port = getattr(values, port_name.lower(), 0)
         if port:
             yield _Listener(settings.instance, protocol, getattr(values, interface_name.lower()), port, port_name)
+    for one in getattr(settings.own, "listeners", ()) if settings.program != "web" else ():
+        protocol = "UNIX" if one.path else "UDP" if one.protocol == "udp" else "TCP"
+        yield _Listener(settings.instance, protocol, one.path or one.host, one.port, f"{one} in LISTENERS")
+
+
+def _listening(settings: Settings, errors: list[str], warnings: list[str]) -> None:
+    """What is wrong with LISTENERS and the certificates they need."""
+    own, section = settings.own, settings.rows[0].section
+
+    def where(name: str) -> str:
+        return f"{settings.origins.get((section, name), name)} {name}"
+
+    for one in own.listeners:
+        if one.path and not os.path.isdir(os.path.dirname(one.path)):
+            errors.append(f"{where('LISTENERS')}: {one}: there is no directory {os.path.dirname(one.path)}; make it")
+    secure = [one for one in own.listeners if one.tls]
+    if secure and not own.tls_certificate:
+        errors.append(f"{where('LISTENERS')}: {secure[0]} needs TLS_CERTIFICATE; set it, or leave tls out")
+    elif secure:
+        errors.extend(_certificates(where("TLS_CERTIFICATE"), own.tls_certificate, own.tls_key, own.tls_client_ca))
+    elif own.tls_certificate or own.tls_key or own.tls_client_ca:
+        name = "TLS_CERTIFICATE" if own.tls_certificate else "TLS_KEY" if own.tls_key else "TLS_CLIENT_CA"
+        warnings.append(f"{where(name)} is not used; add a listener like line+tls://0.0.0.0:2203 to LISTENERS")
+
+
+def _certificates(where: str, certificate: str, key: str, client_ca: str = "") -> Iterator[str]:
+    from carbonpy.net.tls import ServerTls  # brings Twisted in, which nothing else here needs
+
+    try:
+        ServerTls(certificate, key, client_ca)
+    except ConfigError as error:
+        yield f"{where} = {certificate}: {error}"
 
 
 def _overlap(one: str, other: str) -> bool:
@@ -146,7 +188,7 @@ def _clashes(*instances: Settings) -> list[str]:
             if same and _overlap(one.interface, other.interface):
                 sentences.append(
                     f"{one.name} of instance {one.instance!r} and {other.name} of instance {other.instance!r} "
-                    f"are both {one.protocol} port {one.port} of {one.interface}; give one of them another port"
+                    f"are both {one.place}; give one of them another {'port' if one.port else 'path'}"
                 )
     return sentences
 
@@ -173,6 +215,9 @@ def _web_files(settings: Settings) -> Iterator[str]:
     if settings.web.http_tls_key and not settings.web.http_tls_certificate:
         where = settings.origins.get(("web", "HTTP_TLS_KEY"), "HTTP_TLS_KEY")
         yield f"{where} HTTP_TLS_KEY is set without HTTP_TLS_CERTIFICATE; set both, or neither for HTTP"
+    if settings.web.http_tls_certificate:
+        where = settings.origins.get(("web", "HTTP_TLS_CERTIFICATE"), "HTTP_TLS_CERTIFICATE")
+        yield from _certificates(where, settings.web.http_tls_certificate, settings.web.http_tls_key)
 
 
 def _directories(settings: Settings) -> Iterator[str]:

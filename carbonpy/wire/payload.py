@@ -18,13 +18,13 @@ columns at once; any other metric is read field by field.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from carbonpy.errors import WireError
-from carbonpy.wire.pickled import Points
+from carbonpy.wire.pickled import MAX_FRAME, Points
 
 _DOUBLE = struct.Struct("<d")
 _ZERO = bytes(8)
@@ -240,6 +240,28 @@ def encode_points(names: Sequence[bytes], timestamps: Any, values: Any) -> bytes
     for name, point in zip(names, points):
         written.setdefault(name, []).append(point)
     return b"".join(_metric(name, b"".join(pieces)) for name, pieces in written.items())
+
+
+def encode_frames(
+    names: Sequence[bytes], timestamps: Any, values: Any, most: int, most_bytes: int = MAX_FRAME
+) -> Iterator[bytes]:
+    """`encode_points` in frames of at most `most` datapoints and `most_bytes` bytes, in order.
+
+    Only a datapoint whose name alone is too long for a frame makes a longer one.
+    """
+    for start in range(0, len(names), most):
+        part = slice(start, start + most)
+        yield from _fitting(names[part], timestamps[part], values[part], most_bytes)
+
+
+def _fitting(names: Sequence[bytes], timestamps: Any, values: Any, most_bytes: int) -> Iterator[bytes]:
+    frame = encode_points(names, timestamps, values)
+    if len(frame) <= most_bytes or len(names) == 1:
+        yield frame
+    else:
+        middle = len(names) // 2
+        yield from _fitting(names[:middle], timestamps[:middle], values[:middle], most_bytes)
+        yield from _fitting(names[middle:], timestamps[middle:], values[middle:], most_bytes)
 
 
 def _metric(name: bytes, points: bytes) -> bytes:

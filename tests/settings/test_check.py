@@ -7,6 +7,7 @@ import zoneinfo
 from pathlib import Path
 
 import pytest
+from support.certificates import Authority
 
 from carbonpy.cli.check_config import main
 from carbonpy.settings.check import check
@@ -174,3 +175,36 @@ def test_the_command_says_what_is_wrong_with_where_a_relay_sends_points(
     path = configured(tmp_path, f"[relay]\nSTORAGE_DIR = {tmp_path}\nDESTINATIONS = a:1\nRELAY_METHOD = constant\n")
     assert main(["--program", "relay", path]) == 0
     assert "good, no warnings" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("section", ["cache", "relay", "aggregator"])
+def test_listeners_are_looked_at_with_their_certificates(tmp_path: Path, section: str) -> None:
+    place = "" if section == "cache" else f"STORAGE_DIR = {tmp_path}\nDESTINATIONS = a:1\nRELAY_METHOD = constant\n"
+
+    def errors_of(text: str) -> tuple[str, ...]:
+        return check(configured(tmp_path, f"[{section}]\n{place}{text}\n"), program=section).errors
+
+    certificate, key = Authority("test").files(tmp_path, "server", ["localhost"])
+    good = f"LISTENERS = line+tls://:2203, line+unix://{tmp_path}/a.sock\nTLS_CERTIFICATE = {certificate}\n"
+    assert errors_of(good + f"TLS_KEY = {key}\nTLS_CLIENT_CA = {certificate}") == ()
+    (error,) = errors_of(good)
+    assert "TLS_CERTIFICATE" in error and "there is no key" in error
+    (error,) = errors_of("LISTENERS = pickle+tls://:2203")
+    assert "LISTENERS: pickle+tls://0.0.0.0:2203 needs TLS_CERTIFICATE" in error
+    (error,) = errors_of("LISTENERS = line+unix:///no/such/place.sock")
+    assert "there is no directory /no/such" in error
+    (error,) = errors_of("LISTENERS = line+gzip://127.0.0.1:2203, pickle://:2203")
+    assert "line+gzip://127.0.0.1:2203 in LISTENERS of instance 'a' and pickle://0.0.0.0:2203 in LISTENERS" in error
+    (error,) = errors_of(f"LISTENERS = line+unix://{tmp_path}/a, pickle+unix://{tmp_path}/a")
+    assert f"are both socket {tmp_path}/a; give one of them another path" in error
+    assert errors_of("LISTENERS = udp://:2203, line://:2203") == ()
+    (error,) = errors_of("LISTENERS = line+gzipp://:2203")
+    assert "LISTENERS = line+gzipp://:2203: 'line+gzipp://:2203' asks for 'gzipp'" in error
+    report = check(configured(tmp_path, f"[{section}]\n{place}TLS_CERTIFICATE = {certificate}\n"), program=section)
+    assert report.errors == () and any("TLS_CERTIFICATE is not used" in warning for warning in report.warnings)
+
+
+def test_a_certificate_of_the_web_service_is_looked_into(tmp_path: Path) -> None:
+    (tmp_path / "cert.pem").write_text("-")
+    (error,) = check(configured(tmp_path, f"[cache]\n[web]\nHTTP_TLS_CERTIFICATE = {tmp_path}/cert.pem\n")).errors
+    assert "there is no certificate in this file" in error

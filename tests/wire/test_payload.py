@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from carbonpy.errors import WireError
-from carbonpy.wire.payload import decode_points, encode_points
+from carbonpy.wire.payload import decode_points, encode_frames, encode_points
 
 VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "wire_formats.json").read_text())
 POINTS = st.lists(
@@ -167,3 +167,16 @@ def test_many_points_are_read_in_columns() -> None:
     order = np.argsort([n % 1000 for n in range(count)], kind="stable")
     assert read.names == [names[n] for n in order]
     assert (read.timestamps == timestamps[order]).all() and (read.values == values[order]).all()
+
+
+@given(POINTS, st.integers(1, 10), st.integers(20, 300))
+@settings(max_examples=200, deadline=None)
+def test_frames_hold_no_more_than_they_may_and_every_point_once(points, most, most_bytes) -> None:
+    names = [name.encode() for name, _, _ in points]
+    timestamps, values = np.array([when for _, when, _ in points]), np.array([value for *_, value in points])
+    frames = list(encode_frames(names, timestamps, values, most, most_bytes))
+    read = [ours(frame) for frame in frames]
+    for frame, inside in zip(frames, read):
+        assert len(inside) <= most and (len(frame) <= most_bytes or len(inside) == 1)
+    expected = sorted((name.encode(), when, bits(value)) for name, when, value in points)
+    assert sorted(point for inside in read for point in inside) == expected
