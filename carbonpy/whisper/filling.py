@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from carbonpy.whisper.image import Ints, Known, lay_ring, parse_image, ring_of
+from carbonpy.whisper.image import Ints, Known, contains, distinct, lay_ring, parse_image, ring_of
 from carbonpy.whisper.layout import POINT, ArchiveSpan, Header
 from carbonpy.whisper.resizing import Source, aggregated, covered, made_levels, reach, slots_of, with_coarser
 
@@ -35,7 +35,7 @@ def fill(data: bytes, path: object, source: bytes, source_path: object, now: flo
         own = Source.of(data, archive, now)
         merged = Known.first_of((own.known, made.between(*reach(archive, now))))
         merged = with_coarser(sources, merged, archive, now, header.method, edges=False)
-        free = ~np.isin(merged.slots, own.taken)  # a point of the future keeps its place
+        free = ~contains(own.taken, merged.slots)  # a point of the future keeps its place
         merged = Known(merged.slots[free], merged.values[free])
         count += len(merged.slots) - len(own.known.slots)
         if finer is not None and len(touched):
@@ -66,7 +66,7 @@ def erase(data: bytes, path: object, begin: int, end: int, now: float) -> tuple[
         kept = Known(slots[~gone], own.known.values[~gone])
         if finer is not None and len(touched):
             below = Source.of(data, header.archives[level - 1], now)
-            partly = touched[np.isin(slots_of(touched, archive.step), kept.slots)]
+            partly = touched[contains(kept.slots, slots_of(touched, archive.step))]
             kept = _remade(kept, finer, below, archive, header, partly, drop=True)
         changed = _changed(own.known, kept)
         if len(changed):
@@ -84,14 +84,14 @@ def _remade(
 
     Where the finer ring does not cover a slot, a value stays.  Where too little is left, it stays unless `drop`.
     """
-    wanted = np.unique(slots_of(touched, archive.step))
+    wanted = distinct(slots_of(touched, archive.step))
     made = aggregated(finer, below.step, archive.step, header)
-    chosen = np.isin(made.slots, wanted)
+    chosen = contains(wanted, made.slots)
     made = Known(made.slots[chosen], made.values[chosen])
     sure = covered([below], made.slots, archive.step)
     if drop:
         lost = wanted[covered([below], wanted, archive.step)]
-        stay = ~np.isin(held.slots, lost)
+        stay = ~contains(lost, held.slots)
         held = Known(held.slots[stay], held.values[stay])
     return Known.first_of(
         (Known(made.slots[sure], made.values[sure]), held, Known(made.slots[~sure], made.values[~sure]))
@@ -100,10 +100,12 @@ def _remade(
 
 def _changed(before: Known, after: Known) -> Ints:
     """The slots of which one knows what the other does not, or something else."""
-    both, here, there = np.intersect1d(before.slots, after.slots, assume_unique=True, return_indices=True)
-    same = before.values[here].view(np.int64) == after.values[there].view(np.int64)
-    every = np.union1d(before.slots, after.slots)
-    changed: Ints = every[~np.isin(every, both[same])]
+    lost = before.slots[~contains(after.slots, before.slots)]
+    there = contains(before.slots, after.slots)
+    old = before.values[np.searchsorted(before.slots, after.slots[there])]
+    other = ~there
+    other[there] = old.view(np.int64) != after.values[there].view(np.int64)
+    changed: Ints = np.sort(np.concatenate((lost, after.slots[other])))
     return changed
 
 

@@ -59,11 +59,31 @@ class Known(NamedTuple):
     @classmethod
     def first_of(cls, parts: Iterable[Known]) -> Known:
         """All slots of all `parts`, each with the value of the first part that has it."""
-        held = list(parts)
-        if len(held) == 1:
-            return held[0]
-        slots, chosen = np.unique(np.concatenate([part.slots for part in held]), return_index=True)
-        return cls(slots, np.concatenate([part.values for part in held])[chosen])
+        merged = cls.nothing()
+        for part in parts:
+            if not len(merged.slots):
+                merged = part
+                continue
+            new = ~contains(merged.slots, part.slots)
+            if bool(new.any()):
+                slots = np.concatenate((merged.slots, part.slots[new]))
+                order = np.argsort(slots, kind="stable")
+                merged = cls(slots[order], np.concatenate((merged.values, part.values[new]))[order])
+        return merged
+
+
+def contains(slots: Ints, wanted: Ints) -> NDArray[np.bool_]:
+    """Which of `wanted` are among `slots`, which ascend."""
+    if not len(slots):
+        return np.zeros(len(wanted), dtype=np.bool_)
+    place = np.minimum(np.searchsorted(slots, wanted), len(slots) - 1)
+    found: NDArray[np.bool_] = slots[place] == wanted
+    return found
+
+
+def distinct(slots: Ints) -> Ints:
+    """`slots`, which ascend, each once."""
+    return slots[np.flatnonzero(np.diff(slots, prepend=-1))]
 
 
 def parse_image(data: bytes | bytearray, path: object) -> Header:

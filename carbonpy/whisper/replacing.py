@@ -117,20 +117,22 @@ def rewrite(
     *,
     backup: str | None = None,
     durable: bool = True,
+    sync_name: bool = True,
 ) -> bool:
     """Put ``change(bytes of the file)`` in place of the file; False if that is None or the same bytes.
 
     `change` may be called more than once, and with bytes that a writer has changed in part; what it makes of those is
     thrown away.  The old file stays as `backup` if that is given, in place of what was there.  With `durable` the new
-    file is on the disk when it gets the name.  Raises OSError, FileBusy, CarbonError (the owner cannot be kept), and
-    what `change` raises; the file is then as it was.  Safe from any thread and process.
+    file is on the disk when it gets the name, and with `sync_name`, too, that it has the name when this returns; who
+    replaces many files calls `creation.sync_directory` once for all instead.  Raises OSError, FileBusy, CarbonError
+    (the owner cannot be kept), and what `change` raises; the file is then as it was.  Safe from any thread and process.
     """
     target = os.path.realpath(path)
     for attempt in range(ATTEMPTS):
         done = _attempt(target, change, backup, durable, locks_first=attempt >= _UNLOCKED)
         if done is None:
             continue
-        if done and durable:
+        if done and durable and sync_name:
             sync_directory(os.path.dirname(target))
         return done
     raise FileBusy(

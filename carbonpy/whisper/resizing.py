@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from carbonpy.timespan import align
 from carbonpy.whisper.fetching import span_of
-from carbonpy.whisper.image import Ints, Known, known_of, lay_ring, parse_image
+from carbonpy.whisper.image import Ints, Known, contains, distinct, known_of, lay_ring, parse_image
 from carbonpy.whisper.layout import AVG_ZERO, SUM, ArchiveSpan, Header, make_header
 from carbonpy.whisper.running import Running
 
@@ -208,7 +208,7 @@ def _placed(known: Known, archive: ArchiveSpan, now: float) -> Known:
     ahead = known.between(newest + archive.step, newest + archive.retention)
     if not len(ahead.slots):
         return present
-    free = ~np.isin(ahead.slots - archive.retention, present.slots)
+    free = ~contains(present.slots, ahead.slots - archive.retention)
     return Known.first_of((present, Known(ahead.slots[free], ahead.values[free])))
 
 
@@ -241,7 +241,7 @@ class _Replay:
             oldest = max(self._now - archive.retention, archive.step)
             start = int(np.searchsorted(stamps[:end], oldest))
             if start < end:
-                slots = np.unique(slots_of(stamps[start:end], archive.step)).tolist()
+                slots = distinct(slots_of(stamps[start:end], archive.step)).tolist()
                 self._put(level, slots)
                 self._propagate(level, slots)
                 end = start

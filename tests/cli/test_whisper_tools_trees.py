@@ -269,10 +269,10 @@ def test_killed_at_any_moment_every_file_is_the_old_or_the_new_one(tmp_path: Pat
     now = int(time.time())
     whole, old = data_with(now=now), data_with(range(10, 20), now=now)
     source = tmp_path / "source"
-    lay(source, whole, 400)
-    for number in range(4):
+    lay(source, whole, 250)
+    for number in range(3):
         root = tmp_path / str(number)
-        paths = lay(root, old, 400 if command != "update" else 1)
+        paths = lay(root, old, 250 if command != "update" else 1)
         words = {
             "resize": ["resize", "--nobackup", "--jobs", "2", str(root), "60:3000", "300:5000"],
             "fill": ["fill", "--jobs", "2", str(source), str(root)],
@@ -282,7 +282,7 @@ def test_killed_at_any_moment_every_file_is_the_old_or_the_new_one(tmp_path: Pat
         line = [sys.executable, "-m", "carbonpy", "whisper", *words]
         nothing = subprocess.DEVNULL
         child = subprocess.Popen(line, env=environment, stdout=nothing, stderr=nothing, start_new_session=True)
-        moment = random.Random(number).randint(1, 200) if command != "update" else number % 2
+        moment = random.Random(number).randint(1, 150) if command != "update" else number % 2
 
         def begun(moment: int = moment, paths: list[Path] = paths, inodes: dict[Path, int] = inodes) -> bool:
             """So many files are done, or the only one is about to be."""

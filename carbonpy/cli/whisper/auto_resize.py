@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from carbonpy.cli.whisper.common import add_json, make_parser, parse, tell
+from carbonpy.cli.whisper.common import add_json, make_parser, parse, synced, tell
 from carbonpy.cli.whisper.crowd import Outcome, each, whisper_files, with_progress
 from carbonpy.cli.whisper.info import header_of
 from carbonpy.cli.whisper.resize import Wish, add_resize_options, outcome_of, resize_file
@@ -44,7 +44,7 @@ def main(argv: Sequence[str], prog: str) -> int:
     parser.add_argument("-x", "--extra_args", default="", metavar="ARGS", help="options as for whisper resize")
     parser.add_argument("--carbonlib", metavar="DIR", help="accepted and not needed")
     parser.add_argument("--whisperlib", metavar="DIR", help="accepted and not needed")
-    parser.add_argument("--jobs", metavar="N", type=int, default=0, help="processes to use (default: all processors)")
+    parser.add_argument("--jobs", metavar="N", type=int, default=0, help="processes to use (default: as many as pay)")
     add_json(parser)
     options = parse(parser, argv)
     extra = argparse.ArgumentParser(prog=f"{prog} --extra_args", add_help=False)
@@ -66,8 +66,8 @@ def main(argv: Sequence[str], prog: str) -> int:
     if options.confirm and doit:
         outcomes = (_ask(rules, wish, path) for path in paths)
         return tell(outcomes, True, options.json, not doit, True)
-    told = with_progress(each(work, paths, options.jobs), len(paths), "auto-resize", sys.stderr)
-    return tell(told, True, options.json, not doit, True)
+    told = with_progress(each(work, paths, options.jobs, waits=doit), len(paths), "auto-resize", sys.stderr)
+    return tell(synced(told) if doit else told, True, options.json, not doit, True)
 
 
 class Rules:

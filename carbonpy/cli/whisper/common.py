@@ -12,12 +12,13 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from carbonpy.cli.whisper.crowd import Outcome, Work, each, listed, whisper_files, with_progress
 from carbonpy.errors import CarbonError
 from carbonpy.whisper.compat import parseRetentionDef
+from carbonpy.whisper.creation import sync_directory
 from carbonpy.whisper.replacing import rewrite
 
 RETENTIONS = """\
@@ -55,7 +56,7 @@ def add_crowd(parser: argparse.ArgumentParser) -> None:
     """The options of tools that take many files."""
     group = parser.add_argument_group("many files")
     group.add_argument("--files-from", metavar="FILE", help="take the paths from FILE, one a line; - is standard input")
-    group.add_argument("--jobs", metavar="N", type=int, default=0, help="processes to use (default: all processors)")
+    group.add_argument("--jobs", metavar="N", type=int, default=0, help="processes to use (default: as many as pay)")
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -114,13 +115,16 @@ def chosen(path: str | None, options: argparse.Namespace) -> tuple[list[str], bo
 def apply(
     path: str, change: Callable[[bytes], bytes | bytearray | None], *, dry_run: bool, backup: bool = False
 ) -> bool:
-    """Put what `change` makes of the file in its place; whether that is (or would be) something else."""
+    """Put what `change` makes of the file in its place; whether that is (or would be) something else.
+
+    That it has the name is on the disk when `work_through` returns.
+    """
     if dry_run:
         with open(path, "rb") as file:
             data = file.read()
         after = change(data)
         return after is not None and after != data
-    return rewrite(path, change, backup=f"{path}.bak" if backup else None)
+    return rewrite(path, change, backup=f"{path}.bak" if backup else None, sync_name=False)
 
 
 def work_through(
@@ -130,10 +134,24 @@ def work_through(
     # What is wrong with the only file is the command's own error.
     outcomes: Iterable[Outcome]
     if several:
-        outcomes = with_progress(each(work, paths, options.jobs), len(paths), what, sys.stderr)
+        outcomes = with_progress(each(work, paths, options.jobs, waits=changes), len(paths), what, sys.stderr)
     else:
         outcomes = [work(paths[0])]
-    return tell(outcomes, several, getattr(options, "json", False), getattr(options, "dry_run", False), changes)
+    dry_run = getattr(options, "dry_run", False)
+    if changes and not dry_run:
+        outcomes = synced(outcomes)
+    return tell(outcomes, several, getattr(options, "json", False), dry_run, changes)
+
+
+def synced(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+    """The same outcomes; in the end the names of changed files are on the disk, too."""
+    directories = set()
+    for outcome in outcomes:
+        if outcome.changed:
+            directories.add(os.path.dirname(os.path.realpath(outcome.path)))
+        yield outcome
+    for directory in sorted(directories):
+        sync_directory(directory)
 
 
 def tell(outcomes: Iterable[Outcome], several: bool, as_json: bool, dry_run: bool, changes: bool) -> int:

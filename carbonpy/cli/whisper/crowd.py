@@ -23,7 +23,9 @@ from carbonpy.errors import CarbonError
 #: Fewer files are not worth a process.
 ALONE = 24
 #: Files that a process takes at a time.
-_PORTION = 64
+_PORTION = 16
+#: So many processes for each processor where each waits for the disk most of the time: one forced write does for all.
+_WAITING = 6
 #: From linux/prctl.h.
 _PR_SET_PDEATHSIG = 1
 
@@ -83,13 +85,14 @@ class _Guarded:
             return Outcome(path, error=str(error).removesuffix(f" ({path})"))
 
 
-def each(work: Work, paths: Sequence[str], jobs: int = 0) -> Iterator[Outcome]:
-    """The outcome of `work` for every path, in order; by `jobs` processes (0: as many as there are processors).
+def each(work: Work, paths: Sequence[str], jobs: int = 0, *, waits: bool = False) -> Iterator[Outcome]:
+    """The outcome of `work` for every path, in order; by `jobs` processes.
 
-    `work` must be picklable.  Raises CarbonError if a process dies.
+    0 jobs are as many as there are processors, or more if the work `waits` for the disk.  `work` must be picklable.
+    Raises CarbonError if a process dies.
     """
     guarded = _Guarded(work)
-    count = min(jobs or processors(), -(-len(paths) // _PORTION))
+    count = min(jobs or processors() * (_WAITING if waits else 1), -(-len(paths) // _PORTION))
     if count <= 1 or len(paths) < ALONE:
         yield from map(guarded, paths)
         return

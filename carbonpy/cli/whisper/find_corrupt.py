@@ -35,7 +35,7 @@ def main(argv: Sequence[str], prog: str) -> int:
     parser.add_argument("--dry-run", action="store_true", help="with --delete-corrupt: delete nothing")
     parser.add_argument("--verbose", action="store_true", help="also print directories and files that are well")
     parser.add_argument("--json", action="store_true", help="one JSON object a line for each damaged file")
-    parser.add_argument("--jobs", metavar="N", type=int, default=0, help="processes to use (default: all processors)")
+    parser.add_argument("--jobs", metavar="N", type=int, default=0, help="processes to use (default: as many as pay)")
     options = parse(parser, argv)
     found = 0
     for directory in map(os.path.realpath, options.directories):

@@ -85,7 +85,9 @@ def resize_file(path: str, wish: Wish) -> Resized:
         return resize(data, path, after, int(time.time()), spread=wish.spread)
 
     if wish.newfile is None and not wish.dry_run:
-        done = rewrite(path, change, backup=f"{path}.bak" if wish.backup else None, durable=wish.durable)
+        done = rewrite(
+            path, change, backup=f"{path}.bak" if wish.backup else None, durable=wish.durable, sync_name=False
+        )
         return Resized(headers[0], headers[1], done)
     with open(path, "rb") as file:
         made = change(file.read())

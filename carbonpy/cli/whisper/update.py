@@ -6,6 +6,7 @@ whisper-update.py's way.  The file is replaced as a whole, so it has all of the 
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 from carbonpy.cli.whisper.common import add_change, add_json, apply, dumps, make_parser, parse
 from carbonpy.errors import CarbonError
+from carbonpy.whisper.creation import sync_directory
 from carbonpy.whisper.file import update_access
 from carbonpy.whisper.image import Image, parse_image
 from carbonpy.whisper.storing import RingWriter, Stored
@@ -71,6 +73,8 @@ def main(argv: Sequence[str], prog: str) -> int:
         return bytes(image.data)
 
     changed = apply(options.path, change, dry_run=options.dry_run, backup=options.backup)
+    if changed and not options.dry_run:
+        sync_directory(os.path.dirname(os.path.realpath(options.path)))
     if options.json:
         print(dumps({"path": options.path, "changed": changed, **stored._asdict()}))
     elif options.dry_run:
