@@ -42,7 +42,12 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
-def _run(settings: Settings, config: str | None, instance: str, overrides: dict[str, Any]) -> int:
+#: Settings of directories, and of files in them, that are made for the USER.
+PLACES = ("STORAGE_DIR", "LOCAL_DATA_DIR", "JOURNAL_DIR", "LOG_DIR", "PID_DIR", "CATALOG_FILE")
+
+
+def run_cache(settings: Settings, config: str | None, instance: str, overrides: dict[str, Any]) -> int:
+    """Run the daemon in this process; the exit code."""
     from carbonpy.daemons.cache import run
 
     return run(settings, config, instance, overrides)
@@ -59,5 +64,4 @@ def main(argv: Sequence[str]) -> int:
             "BLACKLIST": options.blacklist,
         }
     )
-    places = ("STORAGE_DIR", "LOCAL_DATA_DIR", "JOURNAL_DIR", "LOG_DIR", "PID_DIR", "CATALOG_FILE")
-    return act(Program("cache", _run, "ledger", places), options, overrides)
+    return act(Program("cache", run_cache, "ledger", PLACES), options, overrides)

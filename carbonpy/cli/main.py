@@ -34,6 +34,7 @@ COMMANDS = (
     Command("relay", "carbonpy.cli.relay", "receive metrics and send each to the caches that keep it"),
     Command("aggregator", "carbonpy.cli.aggregator", "make few metrics of many by rules, and send them on"),
     Command("ring", "carbonpy.cli.ring", "say where names belong, how a ring is balanced, what a change would move"),
+    Command("aggregator-cache", "carbonpy.cli.aggregator_cache", "the cache, with aggregation in front"),
     Command("check-config", "carbonpy.cli.check_config", "read a configuration and its rules files, say what is wrong"),
     Command("send", "carbonpy.cli.send", "send metrics from standard input, or this machine's own figures"),
     Command("schema", "carbonpy.cli.schema", "find and migrate files that differ from the rules files"),

@@ -580,7 +580,7 @@ def run(settings: Settings, config_path: str | None, instance: str, overrides: d
     failures: list[Exception] = []
 
     def reload() -> Settings:
-        return load(config_path, instance=instance, program="cache", overrides=overrides)
+        return load(config_path, instance=instance, program=settings.program, overrides=overrides)
 
     daemon = make_service(settings, reactor, reload)
 

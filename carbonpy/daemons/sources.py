@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from carbonpy.settings import Settings
+from carbonpy.settings import CACHES, Settings
 from carbonpy.web.limits import Limits
 
 #: (file name, text) of storage-schemas.conf and storage-aggregation.conf; None: the built-in rules.
@@ -51,7 +51,7 @@ class Sources:
     def of(cls, settings: Settings, catalog_file: str, schemas: RuleText, aggregations: RuleText) -> Sources:
         """What the settings of a daemon say.  Only ``carbonpy web`` asks others."""
         cache, web = settings.cache, settings.web
-        is_cache = settings.program == "cache"
+        is_cache = settings.program in CACHES
         return cls(
             data_dir=cache.local_data_dir.rstrip("/") or "/",
             catalog_file=catalog_file,

@@ -7,9 +7,10 @@ plain values to what they compose.
 from carbonpy.settings.kinds import Automatic
 from carbonpy.settings.loading import Change, Changes, Settings, Values, compare, load, read_text, reloaded
 from carbonpy.settings.places import RulesFiles
-from carbonpy.settings.table import SETTINGS, Setting
+from carbonpy.settings.table import CACHES, SETTINGS, Setting
 
 __all__ = [
+    "CACHES",
     "SETTINGS",
     "Automatic",
     "Change",

@@ -23,6 +23,7 @@ from carbonpy.rules.rewriting import RewriteRules
 from carbonpy.rules.schemas import SchemaBook
 from carbonpy.settings.loading import Settings, load, open_source, read_text
 from carbonpy.settings.places import existing_parent
+from carbonpy.settings.table import CACHES
 
 #: (protocol, NAME of interface, NAME of port) of everything that listens.
 _LISTENERS = (
@@ -72,7 +73,7 @@ def check(
     errors.extend(_clashes(settings))
     warnings.extend(clash for clash in _clashes(*others) if clash not in errors)
     _owner(settings, errors)
-    if program in ("cache", "web"):
+    if program in (*CACHES, "web"):
         errors.extend(_web_files(settings))
     if program != "web":
         _listening(settings, errors, warnings)
@@ -84,7 +85,7 @@ def check(
 def _books(settings: Settings) -> Iterator[tuple[str, Callable[[str, str], Book], str]]:
     """(path, its parser, what to say when there is no such file, "" for nothing) of the rules files that are read."""
     files, own = settings.files, settings.own
-    if settings.program in ("cache", "web"):
+    if settings.program in (*CACHES, "web"):
         missing = "so every new metric is kept 60s:7d; copy conf/storage-schemas.conf there and say what to keep"
         yield files.schemas, SchemaBook.parse, missing
         yield files.aggregation, AggregationBook.parse, ""
@@ -239,7 +240,7 @@ def _zones(settings: Settings) -> Iterator[str]:
     try:
         zoneinfo.ZoneInfo("Europe/London")
     except zoneinfo.ZoneInfoNotFoundError:
-        if settings.program in ("cache", "web") and settings.web.http_port:
+        if settings.program in (*CACHES, "web") and settings.web.http_port:
             yield (
                 "this machine has no time zone data, so tz= in queries has no effect; "
                 "install the system's tzdata package, or tzdata from PyPI"

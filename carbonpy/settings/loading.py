@@ -20,7 +20,7 @@ from carbonpy.settings import places
 from carbonpy.settings.blocks import Entry, Source
 from carbonpy.settings.places import RulesFiles
 from carbonpy.settings.sources import read_source
-from carbonpy.settings.table import BY_NAME, SECTIONS, SECTIONS_OF, SETTINGS, Setting
+from carbonpy.settings.table import BY_NAME, DEFAULTS, SECTION_NAMES, SECTIONS, SECTIONS_OF, SETTINGS, Setting
 from carbonpy.settings.unsupported import RELAY_UNSUPPORTED, SATISFIED, UNSATISFIED, UNSUPPORTED
 
 #: What can be configured: ``carbonpy cache`` and its like.
@@ -110,7 +110,7 @@ class Settings:
         """The effective settings as a YAML file that says where each value comes from."""
         lines = [f"# carbon-{self.program}, instance {self.instance or '(none)'}, from {self.path or 'the defaults'}"]
         for section in SECTIONS_OF[self.program]:
-            lines.append(f"{section}:")
+            lines.append(f"{SECTION_NAMES.get(self.program, {}).get(section, section)}:")
             for setting in self.rows:
                 if setting.section == section:
                     value = self.log_base if setting.name == "LOG_DIR" else self.value(setting)
@@ -194,7 +194,12 @@ def open_source(
     surrounding = places.surroundings(path, environ)
     if path is None:
         return Source((), ()), surrounding
-    return read_source(read_text(path), path, SECTIONS_OF[program], surrounding.variables), surrounding
+    called = SECTION_NAMES.get(program, {})
+    wanted = [called.get(section, section) for section in SECTIONS_OF[program]]
+    source = read_source(read_text(path), path, wanted, surrounding.variables)
+    meant = {name: section for section, name in called.items()}
+    blocks = [block._replace(section=meant.get(block.section, block.section)) for block in source.blocks]
+    return source._replace(blocks=tuple(blocks)), surrounding
 
 
 def load(
@@ -321,7 +326,8 @@ def _settled(
         if setting.derived:
             value: object = directories[setting.name]
         else:
-            value = reading.own.get(key, reading.common.get(key, setting.kind.read(setting.default)))
+            default = DEFAULTS.get(program, {}).get(setting.name, setting.default)
+            value = reading.own.get(key, reading.common.get(key, setting.kind.read(default)))
         values[setting.section][setting.key] = value
     home, http = SECTIONS_OF[program][0], SECTIONS_OF[program][-1]
     if program != "web" and instance != "a" and (http, "HTTP_PORT") not in reading.origins:

@@ -37,10 +37,17 @@ SECTIONS = ("cache", "web", "relay", "aggregator")
 #: Program -> the sections that it reads.  The first has its directories, its user and its log.
 SECTIONS_OF = {
     "cache": ("cache", "web"),
+    "aggregator-cache": ("cache", "web"),
     "web": ("cache", "web"),
     "relay": ("relay",),
     "aggregator": ("aggregator",),
 }
+#: Programs that read a section under a name of its own, in place of the one of the table.
+SECTION_NAMES = {"aggregator-cache": {"cache": "aggregator-cache"}}
+#: Program -> defaults that differ from the table's.
+DEFAULTS: dict[str, dict[str, object]] = {"aggregator-cache": {"AGGREGATE": True}}
+#: Programs that keep points.
+CACHES = ("cache", "aggregator-cache")
 #: The orders in which a sweep may be written, by carbon's names.
 WRITE_STRATEGIES = ("sorted", "timesorted", "max", "naive", "bucketmax", "random")
 JOURNAL_FSYNC = ("never", "interval", "batch")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -110,6 +111,35 @@ def test_changed_rules_take_effect_and_broken_ones_change_nothing(
     assert value(daemon, "new.web.a", when) == 5.0 and value(daemon, "out.web.a", when) == 1.0
     assert value(daemon, "sums.web", when) == 3.0
     settle(daemon)
+
+
+class RunningAggregatorCache(RunningDaemon):
+    """The same under carbon's name for it, with its own section."""
+
+    program = "aggregator-cache"
+
+    def write_config(self) -> None:
+        super().write_config()
+        self.config_path.write_text(self.config_path.read_text().replace("[cache]", "[aggregator-cache]"))
+
+
+def test_the_command_of_carbons_name_reads_its_own_section_and_aggregates(tmp_path: Path) -> None:
+    daemon = RunningAggregatorCache(
+        tmp_path / "daemon", {"SWEEP_INTERVAL": 0.1}, rules={"aggregation-rules.conf": RULES}
+    )
+    daemon.start()
+    try:
+        when = int(time.time())
+        daemon.send_lines([f"in.web.a 1 {when}", f"in.web.b 2 {when}"])
+        until_value(daemon, "sums.web", when, 3.0)
+        daemon.reload()
+        daemon.send_lines([f"in.web.c 4 {when}"])
+        until_value(daemon, "sums.web", when, 7.0)
+        settle(daemon)
+        assert daemon.terminate() == 0
+    finally:
+        if daemon.process is not None and daemon.process.poll() is None:
+            daemon.kill()
 
 
 def test_a_cache_without_rules_has_no_aggregation_at_all(carbonpy_daemon: Callable[..., RunningDaemon]) -> None:

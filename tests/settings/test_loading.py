@@ -281,7 +281,7 @@ def test_the_web_program_has_places_and_a_port_of_its_own(tmp_path: Path) -> Non
     assert (web.pidfile, web.cache.log_dir) == ("/s/carbon-web-b.pid", "/s/log/carbon-cache/carbon-web-b")
     assert (web.web.http_port, web.web.cluster_servers, web.warnings) == (8080, ("http://a:8080",), [])
     assert (web.cache.local_data_dir, web.web.events_file) == ("/s/whisper", "/s/events.sqlite")
-    with pytest.raises(ConfigError, match="the programs are cache, web, relay, aggregator"):
+    with pytest.raises(ConfigError, match="the programs are cache, aggregator-cache, web, relay, aggregator"):
         load(path, program="mail")
 
 
