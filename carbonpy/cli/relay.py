@@ -22,6 +22,7 @@ examples:
   carbonpy relay start --daemon --instance b         instance b, in the background
   carbonpy relay status --watch                      what waits for which destination, and why, every second
   carbonpy relay test --config FILE < names          where names would go, one JSON object a line
+  carbonpy relay convert FILE > carbonpy.yaml        the configuration of carbon-c-relay as one of ours
 
 signals: SIGTERM and SIGINT stop it within SHUTDOWN_TIMEOUT (what no destination took stays in the spool),
 SIGHUP reads the configuration and the rules files again without losing a point.
@@ -58,6 +59,10 @@ def main(argv: Sequence[str]) -> int:
         from carbonpy.cli.relay_test import main as test
 
         return test(argv[1:])
+    if argv and argv[0] == "convert":
+        from carbonpy.cli.relay_convert import main as convert
+
+        return convert(argv[1:])
     options = parser().parse_args(argv)
     overrides = overrides_of(
         {

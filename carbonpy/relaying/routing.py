@@ -60,7 +60,7 @@ def routes_router(book: RouteBook, normalize: bool = False) -> Router:
                 numbers[server] = len(numbers)
                 options.append(own)
         placed[name] = _placement(cluster, [numbers[server] for server in cluster.servers], warnings, rings)
-    walk = _Walks(book, placed).plan
+    walk = _Walks(book, placed, frozenset(rings)).plan
     planned = (lambda name: walk(normalized(name), frozenset())) if normalize else partial(walk, taken=frozenset())
     return Router(tuple(numbers), planned, options, warnings, rings)
 
@@ -97,9 +97,10 @@ def _placement(cluster: Cluster, numbers: Sequence[int], warnings: list[str], ri
 class _Walks:
     """All walks over one book.  What is remembered is bounded.  Safe from any thread."""
 
-    def __init__(self, book: RouteBook, placed: Mapping[str, _Placed]) -> None:
+    def __init__(self, book: RouteBook, placed: Mapping[str, _Placed], rings: frozenset[str]) -> None:
         self.routes = book.routes
         self.placed = placed
+        self.rings = rings
         self.onward = lru_cache(REMEMBERED_AGGREGATES)(self._onward)
 
     def plan(self, name: str, taken: frozenset[int]) -> Plan:
@@ -177,13 +178,14 @@ class _Walk:
         return route.stop
 
     def send(self, clusters: Sequence[str], hashed: str, checks: tuple[int, ...]) -> None:
-        """Send to all of `clusters` what passes the `checks`."""
+        """Send to all of `clusters` what passes the `checks`; rings place it by `hashed`, others by its name."""
+        walks = self._walks
         name = self._key + self._tags
         for cluster in clusters:
             if cluster == BLACKHOLE:
                 self._blackholed = True
                 continue
-            for target in self._walks.placed[cluster](hashed):
+            for target in walks.placed[cluster](hashed if cluster in walks.rings else self._key):
                 _add(self._sent, (name, target), checks)
 
     def _aggregate(self, route: AggregateRoute) -> bool:

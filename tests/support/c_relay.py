@@ -25,7 +25,7 @@ def server(destination: Destination) -> str:
 
 
 def transcripts(config: str, lines: Sequence[str], directory: Path) -> list[list[str]]:
-    """For each of `lines` (``name value timestamp``) what test mode prints about it, without indentation."""
+    """For each of `lines` (``name value timestamp``) what test mode prints about it, indented as it is."""
     path = directory / "relay.conf"
     path.write_text(f"cluster nobody forward 127.0.0.1:9;\nmatch ^{_NEXT}$ send to nobody stop;\n{config}")
     text = "".join(f"{_NEXT} 1 1\n{line}\n" for line in lines)
@@ -40,14 +40,14 @@ def transcripts(config: str, lines: Sequence[str], directory: Path) -> list[list
             while next(printed) != "    stop":
                 pass
         elif answers and line:
-            answers[-1].append(line.strip())
+            answers[-1].append(line)
     assert len(answers) == len(lines), (len(answers), len(lines), done.stdout[-500:])
     return answers
 
 
 def servers_of(transcript: Sequence[str]) -> list[str]:
     """The ``host:port`` of a transcript, in its order."""
-    return [line for line in transcript if _is_server(line)]
+    return [line.strip() for line in transcript if _is_server(line.strip())]
 
 
 def _is_server(line: str) -> bool:
