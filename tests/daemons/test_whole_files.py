@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import whisper
-from support.peers import script_beside_python
-from support.running import RunningDaemon, dropped
+from support.running import REPOSITORY, RunningDaemon, dropped
 from support.waiting import until
+from support.whisper_scripts import script
 from support.whole import ask, file_of, lines, rendered, settle, stored, until_received
 
 #: Between our write and another program's: what happens within a few milliseconds of our own write is not seen.
@@ -119,11 +119,13 @@ def test_a_file_with_other_archives_is_written_by_its_own_header(
         assert minute == sum(range(BEFORE + AFTER))
 
 
-def test_whisper_resize_beside_the_daemon_loses_nothing(shared: RunningDaemon) -> None:
-    changed = Changed(shared, "behind.resized")
-    script = script_beside_python("whisper-resize.py", "whisper==1.1.10")
-    subprocess.run([sys.executable, script, str(changed.path), "1s:2h", "5s:1d", "--nobackup"], check=True, timeout=30,
-                   capture_output=True)
+@pytest.mark.parametrize("whose", ["the-package", "ours"])
+def test_whisper_resize_beside_the_daemon_loses_nothing(shared: RunningDaemon, whose: str) -> None:
+    changed = Changed(shared, f"behind.resized.by.{whose}")
+    name = "whisper-resize"
+    program = script(name) if whose == "the-package" else REPOSITORY / "tools" / f"{name}.py"
+    subprocess.run([sys.executable, str(program), str(changed.path), "1s:2h", "5s:1d", "--nobackup"], check=True,
+                   timeout=30, capture_output=True)
     changed.go_on()
     assert changed.values() == list(range(BEFORE + AFTER))
 

@@ -321,3 +321,35 @@ def test_a_resized_file_is_one_that_everybody_reads(tmp_path: Path) -> None:
     ours = _file.fetch(str(path), lived.now - 1100, lived.now, lived.now)
     assert ours is not None
     assert theirs_answer[1] == [None if math.isnan(value) else value for value in ours.values.tolist()]
+
+
+@settings(max_examples=200, deadline=None)
+@given(random=st.randoms(use_true_random=False), xff=st.sampled_from(histories.XFF))
+def test_late_points_future_points_and_values_that_are_no_numbers_are_kept_too(random: Random, xff: float) -> None:
+    """Histories of every kind: what a file holds may be raw in a coarse archive, ahead of time, infinite or NaN."""
+    files = histories.archives(random)
+    old = make_header(files, xff, random.choice(histories.METHODS))
+    image, now = empty(old), START + random.randrange(10_000)
+    for _ in range(random.randint(1, 8)):
+        now = histories.later(random, files, now)
+        points = sorted(dict(histories.batch(random, files, now)).items())
+        RingWriter(image, old).write([stamp for stamp, _ in points], [value for _, value in points], now)
+    new = changed_header(old, histories.archives(random), random.choice((None, *histories.XFF)))
+    before, after = archive_values(bytes(image.data)), archive_values(resize(bytes(image.data), "file", new, now))
+    for archive, values in zip(new.archives, after):
+        step = archive.step
+        top = now - now % step
+        bottom = top - (archive.points - 1) * step
+        assert all(bottom <= slot <= top + archive.retention for slot in values)
+        for level, (source, held) in enumerate(zip(old.archives, before)):
+            for slot, value in held.items():
+                at = slot - slot % step
+                if source.step == step and slot > top:
+                    # Ahead of time: there, unless something of now has the place.
+                    assert slot in values or slot - archive.retention in values or slot > top + archive.retention
+                elif source.step == step and at >= bottom:
+                    assert at in values
+                    if level == 0:
+                        assert repr(values[at]) == repr(value)
+                elif source.step > step and bottom <= at <= top:
+                    assert any(other in values for other in range(at, slot + source.step, step))
