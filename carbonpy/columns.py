@@ -45,6 +45,21 @@ def merge(parts: Sequence[Columns]) -> Columns:
     return ids, timestamps, values
 
 
+def distinct(ids: np.ndarray) -> np.ndarray:
+    """The distinct ids, sorted.
+
+    What numpy offers for this (unique, union1d, setdiff1d) imports masked arrays when it is called first, which takes
+    a megabyte and a half.
+    """
+    ids = np.sort(ids)
+    return ids[firsts(ids)]
+
+
+def without(ids: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The distinct ids that are none of the others, sorted."""
+    return distinct(ids[~np.isin(ids, others)] if len(others) else ids)
+
+
 def firsts(ids: np.ndarray) -> np.ndarray:
     """Where each new id starts in a sorted (or at least grouped) column: int64 positions."""
     if not len(ids):

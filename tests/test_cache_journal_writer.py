@@ -111,7 +111,7 @@ class DaemonInSmall(RuleBasedStateMachine):
         """What a writer does with a loan; after so many blocks it is killed."""
         sweeper = self.sweepers[share]
         ids = np.unique(loan.columns[0]).tolist()
-        sweeper.learn(ids, [self.names.metric(identity) for identity in ids])
+        sweeper.learn(ids, self.names.metrics(ids))
 
         def give_up() -> bool:
             nonlocal blocks

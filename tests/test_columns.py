@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonpy.columns import EMPTY, Columns, concatenate, firsts, merge
+from carbonpy.columns import EMPTY, Columns, concatenate, distinct, firsts, merge, without
 
 ids = st.one_of(st.integers(0, 5), st.sampled_from([0, 2**31, 2**32 - 1]))
 times = st.one_of(st.integers(0, 5), st.sampled_from([0, 2**31, 2**32 - 1]))
@@ -80,3 +85,44 @@ def test_values_that_are_not_equal_to_themselves_are_merged_like_others() -> Non
 def test_nothing_merges_to_nothing() -> None:
     assert rows(merge([])) == rows(merge([EMPTY, EMPTY])) == []
     assert len(firsts(EMPTY[0])) == 0
+
+
+@given(st.lists(ids, max_size=30), st.lists(ids, max_size=10))
+def test_distinct_ids_and_those_without_others_are_sorted_sets(some: list[int], others: list[int]) -> None:
+    column = np.array(some, np.uint32)
+    assert distinct(column).tolist() == sorted(set(some))
+    assert without(column, np.array(others, np.uint32)).tolist() == sorted(set(some) - set(others))
+    assert distinct(column).dtype == without(column, column).dtype == np.uint32
+
+
+def test_a_cache_and_its_sweeps_do_without_masked_arrays(tmp_path: Path) -> None:
+    script = """
+import sys
+import numpy as np
+from carbonpy.cache.cache import Cache
+from carbonpy.cache.journal import Journal
+from carbonpy.whisper.layout import pack_header
+from carbonpy.writing.sweep import Sweeper, WriteSettings
+
+header = pack_header([(1, 60), (60, 60)], 0.5, "average")
+names = [b"m.number%d" % number for number in range(16, 1016)]
+cache = Cache(shares=2, journal=Journal(sys.argv[1] + "/journal"), new_names=lambda first: (16, names))
+sweeper = Sweeper(WriteSettings(sys.argv[1]), lambda metric: header)
+sweeper.learn(range(16, 1016), names)
+ids = np.arange(16, 1016, dtype=np.uint32)
+for turn in range(4):
+    for second in range(5):
+        cache.append(ids, np.full(1000, int(sweeper.clock()) - second, np.uint32), np.ones(1000))
+    loan = cache.lend(0, creates=100)
+    outcome = sweeper.sweep([run.columns for run in loan.runs], creates=100, held=loan.held)
+    cache.confirm(loan, outcome.deferred, outcome.missing)
+    cache.peek_many([16, 18])
+assert len(outcome.deferred), "something has to wait"
+print("numpy.ma" in sys.modules)
+"""
+    root = Path(__file__).resolve().parent.parent
+    arguments = [sys.executable, "-c", script, str(tmp_path)]
+    ended = subprocess.run(
+        arguments, capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": str(root)}
+    )
+    assert (ended.returncode, ended.stdout) == (0, "False\n"), ended.stderr

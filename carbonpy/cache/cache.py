@@ -25,7 +25,7 @@ import numpy as np
 
 from carbonpy.cache.journal import Journal, Segment
 from carbonpy.cache.run import Run, among, partition
-from carbonpy.columns import EMPTY, Columns, concatenate, merge
+from carbonpy.columns import EMPTY, Columns, concatenate, distinct, merge, without
 
 #: A tail of this many points is sealed: sorting it takes a few milliseconds, so the reactor never pauses long.
 SEAL_POINTS = 65536
@@ -115,7 +115,7 @@ class Cache:
         counts: dict[int, int] = {}
         for number, (ids, timestamps, values) in journal.replay(segment, intern):
             known = ids >= first_id
-            for verdict in np.unique(ids[~known]).tolist():
+            for verdict in distinct(ids[~known]).tolist():
                 counts[verdict] = counts.get(verdict, 0) + int((ids == verdict).sum())
             taken = int(known.sum())
             counts[first_id] = counts.get(first_id, 0) + taken
@@ -212,7 +212,7 @@ class Cache:
         self._merge_waiting(share)
         waiting, fresh = partition(self._runs[share])
         chosen, left = self._split_waiting(waiting, share, creates)
-        held = np.unique(np.concatenate([run.ids for run in left])) if left else EMPTY[0]
+        held = distinct(np.concatenate([run.ids for run in left])) if left else EMPTY[0]
         points = 0
         for number, run in enumerate(fresh):
             if at_most is not None and points and points + len(run.ids) > at_most:
@@ -237,7 +237,7 @@ class Cache:
         turn = np.roll(missing, -start)[: int(creates)]
         if len(turn):
             self._turn[share] = int(turn[-1]) + 1
-        stays = np.setdiff1d(missing, turn)
+        stays = without(missing, turn)
         chosen, left = [], []
         for run in waiting:
             mask = np.isin(run.ids, stays)
@@ -291,13 +291,13 @@ class Cache:
             newly.append(self._rewritten(columns, frozenset().union(*(part.segments for part in parts))))
         left = loan.points - replaced - sum(len(run.ids) for run in kept + newly)
         self._strike(waiting, kept, deferred)
-        done = np.unique(np.concatenate([run.ids for run in waiting])) if waiting else EMPTY[0]
+        done = distinct(np.concatenate([run.ids for run in waiting])) if waiting else EMPTY[0]
         with self._lock:
             older, rest = partition(self._runs[share])
             self._loans[share] = None
             self._runs[share] = kept + older + newly + rest
-            self._missing[share] = np.union1d(
-                np.setdiff1d(self._missing[share], done), deferred if missing is None else missing
+            self._missing[share] = distinct(
+                np.concatenate((without(self._missing[share], done), deferred if missing is None else missing))
             )
             self.cached -= left + replaced
         self._drop(loan.runs, kept + newly)
@@ -316,7 +316,7 @@ class Cache:
         for run in lent:
             for number in run.segments:
                 if number in staying or self._references[number] > 1:
-                    self._journal.strike(number, np.setdiff1d(run.ids, deferred))
+                    self._journal.strike(number, without(run.ids, deferred))
 
     def give_back(self, loan: Loan) -> None:
         """The writer died: everything of the loan is as if it had never been lent."""
@@ -351,7 +351,7 @@ class Cache:
 
     def peek_many(self, identities: Iterable[int]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
         """`peek` for many metrics at once, in a few passes over the points.  Safe from any thread."""
-        wanted = np.unique(np.fromiter(identities, np.int64)).astype(np.uint32)
+        wanted = distinct(np.fromiter(identities, np.int64)).astype(np.uint32)
         if len(wanted) < _FEW:
             return {identity: self.peek(identity) for identity in wanted.tolist()}
         with self._lock:

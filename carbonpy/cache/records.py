@@ -15,7 +15,7 @@ from typing import NamedTuple
 import lz4.block
 import numpy as np
 
-from carbonpy.columns import Columns
+from carbonpy.columns import Columns, distinct
 
 MAGIC = b"CPJ1"
 _RECORD = struct.Struct("<IIBI")
@@ -135,7 +135,7 @@ class OldNames:
         ids = np.minimum(ids, np.uint32(len(self._names)))
         found = self._ids[ids]
         if not found.all():
-            for old in np.unique(ids[found == 0]).tolist():
+            for old in distinct(ids[found == 0]).tolist():
                 if old < len(self._names) and self._names[old]:
                     self._ids[old] = intern(self._names[old])
             found = self._ids[ids]

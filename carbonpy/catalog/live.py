@@ -1,6 +1,6 @@
 """The catalogue of a running daemon: what was seen a moment ago is found, though it is not in SQLite yet.
 
-The law: `note` costs a list append; every question is answered after all that was noted before it.
+The law: `note` costs a place in a list; every question is answered after all that was noted before it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class LiveCatalog(TagAnswers):
         self._noted: list[bytes] = []
         self._lock = threading.Lock()
 
-    def note(self, metric: bytes) -> None:
-        """A metric (its canonical name in UTF-8) was seen for the first time since the start."""
-        self._noted.append(metric)
+    def note(self, metrics: Sequence[bytes]) -> None:
+        """Metrics (their canonical names in UTF-8) were seen for the first time since the start."""
+        self._noted += metrics
 
     @property
     def pending(self) -> int:

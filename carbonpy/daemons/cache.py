@@ -223,10 +223,10 @@ class CacheDaemon:
 
     # ---- the data path
 
-    def _met(self, identity: int, metric: bytes) -> None:
-        """A metric is seen for the first time: the catalogue hears of it."""
-        self.catalog.note(metric)
-        self.hot.met(identity, metric)
+    def _met(self, first: int, metrics: Sequence[bytes]) -> None:
+        """Metrics are seen for the first time: the catalogue hears of them."""
+        self.catalog.note(metrics)
+        self.hot.met(first, metrics)
 
     def _new_names(self, first: int) -> tuple[int, list[bytes]]:
         """For the journal: the names of all ids from `first` on."""

@@ -67,7 +67,7 @@ class Cataloguing:
     def made(self, identity: int) -> None:
         """The file of a metric was made."""
         if identity < self._seen_before:
-            self._live.note(self._names.metrics([identity])[0])
+            self._live.note(self._names.metrics([identity]))
         else:
             self._made.append(identity)
 

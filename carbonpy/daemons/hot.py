@@ -28,10 +28,11 @@ class Hot:
         self._hash_filenames = hash_filenames
         self._encoded: dict[str, int] = {}
 
-    def met(self, identity: int, metric: bytes) -> None:
-        """A metric is seen for the first time.  Reactor thread only."""
-        if b";" in metric:
-            self._encoded[encoded(metric.decode(), self._hash_filenames)] = identity
+    def met(self, first: int, metrics: Sequence[bytes]) -> None:
+        """Metrics with the ids from `first` on are seen for the first time.  Reactor thread only."""
+        for identity, metric in enumerate(metrics, first):
+            if b";" in metric:
+                self._encoded[encoded(metric.decode(), self._hash_filenames)] = identity
 
     def is_encoded(self, metric: str) -> bool:
         """Whether this is the path of the file of a known metric with tags."""

@@ -61,7 +61,7 @@ def columns_of(parcel: Parcel) -> list[Columns]:
 
 def learn_names(sweeper: Sweeper, parcel: Parcel) -> None:
     """A parcel ``names``: ids (uint32), and names with a newline behind each."""
-    names = bytes(parcel.blobs[1]).decode().split("\n")[:-1]
+    names = bytes(parcel.blobs[1]).split(b"\n")[:-1]
     sweeper.learn(np.frombuffer(parcel.blobs[0], np.uint32).tolist(), names)
 
 

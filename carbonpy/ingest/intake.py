@@ -135,8 +135,8 @@ class Intake:
             return
         ids: list[int | None] = list(map(self._names.ids.get, names))
         if None in ids:
-            intern = self._names.intern
-            ids = [intern(name) if known_id is None else known_id for name, known_id in zip(names, ids)]
+            new = iter(self._names.intern_all([name for name, known_id in zip(names, ids) if known_id is None]))
+            ids = [next(new) if known_id is None else known_id for known_id in ids]
         numbers = np.array(ids, np.uint32)
         self._take(numbers, timestamps, values, text)
         if self.feed is not None:

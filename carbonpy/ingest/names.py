@@ -16,7 +16,7 @@ remembered, and they take no place from others: junk that a list denies never fi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from carbonpy.errors import MetricError
 from carbonpy.metric import MAX_NAME_BYTES, MAX_NODE_BYTES, canonical
@@ -31,6 +31,8 @@ FIRST_ID = 16
 MAX_REFUSALS = 65536
 #: Names that are their own canonical form beyond doubt: printable ASCII, no tags, no slash, no empty node.
 _PLAIN = re.compile(rb"[^\x00-\x20./;~}\x7f-\xff]+(?:\.[^\x00-\x20./;~}\x7f-\xff]+)*\Z").match
+#: The bytes of such names.
+_PLAIN_BYTES = bytes(code for code in range(0x21, 0x7F) if code not in b"/;~}")
 
 #: Decides whether a raw name may pass: 0, DENIED or NOT_ALLOWED.
 Judge = Callable[[str], int]
@@ -58,6 +60,14 @@ def let_all_pass(name: str) -> int:
     return 0
 
 
+def _are_plain(names: Sequence[bytes], most_bytes: int) -> bool:
+    """Whether all names are their own canonical forms beyond doubt, as `_PLAIN` has it."""
+    text = b"\n%b\n" % b"\n".join(names)
+    if len(max(names, key=len)) > most_bytes or text.translate(None, _PLAIN_BYTES) != b"\n" * (len(names) + 1):
+        return False
+    return not any(wrong in text for wrong in (b"..", b"\n.", b".\n", b"\n\n"))
+
+
 class NameTable:
     """Raw names to ids.  One thread interns (the reactor's); looking up a metric is safe from any thread."""
 
@@ -81,8 +91,9 @@ class NameTable:
         #: Metrics that were never seen under their canonical name, only under another raw one; all when names are
         #: rewritten, for then a canonical name in `ids` may lead elsewhere.
         self._elsewhere: dict[bytes, int] = {}
-        #: Called with the id and the canonical name (UTF-8) of every metric when it is first seen.
-        self.on_new: list[Callable[[int, bytes], None]] = []
+        #: Called with canonical names (UTF-8) that are seen for the first time and the id of the first of them; the
+        #: others have the ids behind it.
+        self.on_new: list[Callable[[int, Sequence[bytes]], None]] = []
 
     def __len__(self) -> int:
         """How many metrics have an id."""
@@ -125,6 +136,25 @@ class NameTable:
         self.ids[raw] = identity
         return identity
 
+    def intern_all(self, raws: Sequence[bytes]) -> list[int]:
+        """The ids or verdicts of `raws`.  New names are decided together if all of them are plain."""
+        known = self.ids
+        new = [raw for raw in dict.fromkeys(raws) if raw not in known]
+        if (
+            len(new) > 1
+            and self._judge is let_all_pass
+            and self._rename is None
+            and len(known) - len(self._refused) + len(new) <= self.max_names
+            and self._elsewhere.keys().isdisjoint(new)
+            and _are_plain(new, self._plain_bytes)
+        ):
+            first = len(self._metrics)
+            known.update(zip(new, range(first, first + len(new))))
+            self._metrics += new
+            for tell in self.on_new:
+                tell(first, new)
+        return list(map(self.intern, raws))
+
     def _meet(self, metric: bytes, raw: bytes) -> int:
         """The id of a metric that is new, and was seen as `raw`."""
         identity = len(self._metrics)
@@ -134,7 +164,7 @@ class NameTable:
             self._elsewhere[metric] = identity
         self._metrics.append(metric)
         for tell in self.on_new:
-            tell(identity, metric)
+            tell(identity, [metric])
         return identity
 
     def identify(self, name: bytes) -> int:

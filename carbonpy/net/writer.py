@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from carbonpy.cache.cache import Loan
-from carbonpy.columns import EMPTY, Columns
+from carbonpy.columns import EMPTY, Columns, distinct
 from carbonpy.counters import Counter
 from carbonpy.errors import CarbonError
 from carbonpy.ingest.names import NameTable
@@ -91,7 +91,7 @@ class _Told:
         for run in loan.runs:
             ids = run.ids[~self._told[run.ids]]
             if len(ids):
-                new = np.unique(ids)
+                new = distinct(ids)
                 self._told[new] = True
                 fresh.append(new)
         return np.concatenate(fresh) if fresh else EMPTY[0]
@@ -155,7 +155,7 @@ class ThreadWriter:
         return self._thread.run(self._sweep, loan, creates, new, self._names.metrics(new))
 
     def _sweep(self, loan: Loan, creates: float, new: Sequence[int], names: Sequence[bytes]) -> Outcome:
-        self._sweeper.learn(new, [name.decode() for name in names])
+        self._sweeper.learn(new, names)
         parts = [run.columns for run in loan.runs]
         return self._sweeper.sweep(parts, creates=creates, held=loan.held, give_up=self._stopping.is_set)
 

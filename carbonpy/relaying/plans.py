@@ -97,7 +97,7 @@ class Plans:
         before = [self._way_of(identity) for identity, _ in names]
         self._begin(plan_of)
         for identity, name in names:
-            self.met(identity, name)
+            self._met(identity, name)
         return sum(self._way_of(identity) != way for (identity, _), way in zip(names, before))
 
     def _way_of(self, identity: int) -> object:
@@ -106,8 +106,12 @@ class Plans:
             return self._specials[-1 - number].sendings
         return self._routes[number] if self._routes else ()
 
-    def met(self, identity: int, name: bytes) -> None:
-        """Plan a new name."""
+    def met(self, first: int, names: Sequence[bytes]) -> None:
+        """Plan new names, which have the ids from `first` on."""
+        for identity, name in enumerate(names, first):
+            self._met(identity, name)
+
+    def _met(self, identity: int, name: bytes) -> None:
         plan = self._plan_of(name)
         if identity >= len(self._column):
             more = np.zeros(max(identity + 1, len(self._column)), np.int32)

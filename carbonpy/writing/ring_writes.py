@@ -22,8 +22,7 @@ from carbonpy.writing.table import Layout, OpenSlots
 
 #: Seconds that a clock may run ahead before a metric's points are looked at one by one.
 FUTURE_SLACK = 60
-#: pread and pwrite on the file of a metric number, with errors handled by the owner.
-Read = Callable[[int, int, int], bytes]
+_NO_BASE = bytes(4)
 
 
 def plain_metrics(layout: Layout, metric: np.ndarray, timestamps: np.ndarray, count: int, now: int) -> np.ndarray:
@@ -54,19 +53,21 @@ class RingWrites:
         bases: list[np.ndarray],
         open_slots: OpenSlots,
         new: np.ndarray,
+        heads: dict[int, bytes],
         now: int,
         on_error: Callable[[int, OSError], None],
     ) -> None:
         """`bases[k]`: int64[n], known bases of archive k (0: not known), changed in place, and so is `open_slots`.
 
-        `new`: bool[n], the file has no point yet.  `on_error(metric, error)` hears of a failed write; the metric
-        is left alone then.
+        `new`: bool[n], the file has no point yet.  `heads[n]`: how the file begins, if it was read just now; what is
+        written changes it, too.  `on_error(metric, error)` hears of a failed write; the metric is left alone then.
         """
         self._layout = layout
         self._fds = fds
         self._bases = bases
         self._open = open_slots
         self._new = new
+        self._heads = heads
         self._now = now
         self._on_error = on_error
         self.failed: set[int] = set()
@@ -102,22 +103,29 @@ class RingWrites:
 
     def _resolve(self, level: int, metrics: np.ndarray, slots: np.ndarray) -> None:
         """Give every metric of `metrics` a base in archive `level`: the file's, or its slot if the ring is empty."""
-        bases = self._bases[level]
-        for metric, slot in zip(*self._unknown(level, metrics, slots)):
-            bases[metric] = self._base_on_disk(level, metric) or slot
-
-    def _unknown(self, level: int, metrics: np.ndarray, slots: np.ndarray) -> tuple[list[int], list[int]]:
         unknown = self._bases[level][metrics] == 0
-        return metrics[unknown].tolist(), slots[unknown].tolist()
+        if unknown.any():
+            metrics = metrics[unknown]
+            found = self._bases_on_disk(level, metrics)
+            self._bases[level][metrics] = np.where(found, found, slots[unknown])
 
-    def _base_on_disk(self, level: int, metric: int) -> int:
-        if self._new[metric] or metric in self.failed:
-            return 0
-        try:
-            return int.from_bytes(os.pread(self._fds[metric], 4, self._layout.offsets[level]), "big")
-        except OSError as error:
-            self._fail(metric, error)
-            return 0
+    def _bases_on_disk(self, level: int, metrics: np.ndarray) -> np.ndarray:
+        """int64: the bases of these metrics in archive `level` as their files have them; 0 for an empty ring."""
+        found = np.zeros(len(metrics), np.int64)
+        old = ~self._new[metrics]
+        fds, failed, pread, offset = self._fds, self.failed, os.pread, self._layout.offsets[level]
+        pieces: list[bytes] = []
+        heads = self._heads
+        for one in metrics[old].tolist():
+            data = heads[one][offset : offset + 4] if one in heads else b""
+            if len(data) < 4 and one not in failed:
+                try:
+                    data = pread(fds[one], 4, offset)
+                except OSError as error:
+                    self._fail(one, error)
+            pieces.append(data if len(data) == 4 else _NO_BASE)
+        found[old] = np.frombuffer(b"".join(pieces), ">u4")
+        return found
 
     def _fail(self, metric: int, error: OSError) -> None:
         self.failed.add(metric)
@@ -149,6 +157,10 @@ class RingWrites:
                     written += pwrite(fds[one], view[cut + written : end], offset + written)
             except OSError as error:
                 self._fail(one, error)
+        if heads := self._heads:
+            for one, cut, end, offset in zip(metric[begin].tolist(), cuts, ends, offsets):
+                if offset < len(head := heads.get(one, b"")):
+                    heads[one] = head[:offset] + view[cut:end] + head[offset + end - cut :]
 
     def _propagate(self, level: int, metric: np.ndarray, slots: np.ndarray, running: Running) -> np.ndarray:
         """Write to archive `level` those coarse slots that have enough; bool mask of the metrics that go on."""
@@ -232,17 +244,21 @@ class RingWrites:
     ) -> None:
         first = firsts(target)
         bases = self._bases[level]
-        for one, slot in zip(*self._unknown(level, target[first], targets[first])):
-            base = self._base_on_disk(level, one)
-            if not base:
-                base = slot
-                mine = slots[metric == one].tolist()
-                if len(mine) > 1:
-                    # The whisper package propagates in the order of a set of the coarse slots, and the first
-                    # that is written becomes the base.  The order does not matter to readers, but to the bytes.
-                    good = set(targets[target == one].tolist())
-                    base = next(candidate for candidate in set(mine) if candidate in good)
-            bases[one] = base
+        unknown = first[bases[target[first]] == 0]
+        if not len(unknown):
+            return
+        owners = target[unknown]
+        found = self._bases_on_disk(level, owners)
+        bases[owners] = found
+        empty = found == 0
+        for one, slot in zip(owners[empty].tolist(), targets[unknown[empty]].tolist()):
+            mine = slots[metric == one].tolist()
+            if len(mine) > 1:
+                # The whisper package propagates in the order of a set of the coarse slots, and the first
+                # that is written becomes the base.  The order does not matter to readers, but to the bytes.
+                good = set(targets[target == one].tolist())
+                slot = next(candidate for candidate in set(mine) if candidate in good)
+            bases[one] = slot
 
     def _read_rows(self, level: int, metric: np.ndarray, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(values, known), each [slots, fine slots per coarse slot], read from archive `level` - 1."""
@@ -260,19 +276,21 @@ class RingWrites:
             begin = np.arange(len(metric))
             lengths = np.full(len(metric), width)
         index = (slots[begin] - self._bases[level - 1][metric[begin]]) // step % points
-        fds, failed, pread = self._fds, self.failed, os.pread
+        fds, failed, heads, pread = self._fds, self.failed, self._heads, os.pread
         pieces: list[bytes] = []
         for one, at, length in zip(metric[begin].tolist(), index.tolist(), lengths.tolist()):
-            size = length * POINT_SIZE
+            size, start = length * POINT_SIZE, offset + at * POINT_SIZE
             data = b""
             if one not in failed:
                 try:
                     if at + length <= points:
-                        data = pread(fds[one], size, offset + at * POINT_SIZE)
+                        head = heads.get(one, b"")
+                        # A young file's points came with its header.
+                        data = head[start : start + size] if start + size <= len(head) else pread(fds[one], size, start)
                     else:
-                        head = (points - at) * POINT_SIZE
-                        data = pread(fds[one], head, offset + at * POINT_SIZE).ljust(head, b"\0")
-                        data += pread(fds[one], size - head, offset)
+                        before_end = (points - at) * POINT_SIZE
+                        data = pread(fds[one], before_end, start).ljust(before_end, b"\0")
+                        data += pread(fds[one], size - before_end, offset)
                 except OSError as error:
                     self._fail(one, error)
                     data = b""

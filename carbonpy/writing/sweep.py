@@ -141,8 +141,8 @@ class Sweeper:
         """New rules for the files that are made from now on."""
         self.header_for = header_for
 
-    def learn(self, identities: Sequence[int], metrics: Sequence[str]) -> None:
-        """The canonical names of metrics that sweeps will bring."""
+    def learn(self, identities: Sequence[int], metrics: Sequence[bytes]) -> None:
+        """The canonical names (UTF-8) of metrics that sweeps will bring."""
         self.table.learn(identities, metrics)
 
     def sweep(
@@ -234,7 +234,8 @@ class Sweeper:
 
     def file_of(self, identity: int) -> str:
         """Where the file of a metric is."""
-        return f"{self.settings.data_dir}/{relative_path(self.table.metrics[identity], self.settings.hash_filenames)}"
+        metric = self.table.metrics[identity].decode()
+        return f"{self.settings.data_dir}/{relative_path(metric, self.settings.hash_filenames)}"
 
 
 def _block_files() -> int:
@@ -258,8 +259,8 @@ class _Block:
         self._fds: list[int] = []
         self._layouts: list[int] = []
         self._new: dict[int, NewFile] = {}
-        #: Files met just now, with their base in the finest archive.
-        self._met: dict[int, int] = {}
+        #: The beginnings of files met just now.
+        self._met: dict[int, bytes] = {}
         self._failed: dict[int, OSError] = {}
 
     def write(self, timestamps: np.ndarray, values: np.ndarray) -> None:
@@ -284,12 +285,15 @@ class _Block:
         sweeper, table = self._sweeper, self._table
         metrics, layouts, inodes, windows = table.metrics, table.layout, table.inode, table.window
         sizes = [layout.size for layout in table.layouts]
-        prefix = sweeper.settings.data_dir + "/"
+        prefix = os.fsencode(sweeper.settings.data_dir + "/")
         lock, advise = sweeper.settings.lock, sweeper.settings.advise_random
-        os_open, fstat, flags = os.open, os.fstat, os.O_RDWR | os.O_CLOEXEC
+        os_open, fstat, pread, flags = os.open, os.fstat, os.pread, os.O_RDWR | os.O_CLOEXEC
         outcome = self._outcome
-        fds, found = self._fds, self._layouts
-        # The loop that every update passes: a known file costs open and fstat here, and nothing else.
+        fds, found, met = self._fds, self._layouts, self._met
+        # The header of the file that was met last, which the next one has, too, more often than not.
+        last, header, size = -1, b"", 0
+        # The loop that every update passes: a known file costs open and fstat here, and nothing else, one that is met
+        # a read more.
         for number, identity in enumerate(self._identities):
             if outcome.stopped:
                 sweeper.deferred.append(identity)
@@ -297,15 +301,20 @@ class _Block:
                 found.append(-1)
                 continue
             metric = metrics[identity]
-            path = sweeper.file_of(identity) if ";" in metric else f"{prefix}{metric.replace('.', '/')}.wsp"
+            if metric.isascii() and b";" not in metric:
+                path = b"%b%b.wsp" % (prefix, metric.replace(b".", b"/"))
+            else:
+                path = os.fsencode(sweeper.file_of(identity))
             fd = -1
             try:
                 fd = os_open(path, flags)
                 if advise:
                     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+                if lock:
+                    self._lock(fd, path)
+                status = fstat(fd)
                 known = layouts[identity]
                 if known >= 0 and not lock:
-                    status = fstat(fd)
                     begun, ended = windows[identity]
                     if (
                         begun <= status.st_mtime_ns <= ended
@@ -315,15 +324,25 @@ class _Block:
                         fds.append(fd)
                         found.append(known)
                         continue
-                known = self._check(number, identity, fd, path)
+                # The file is met now, also one with the inode, size and header that we knew: it may be another one,
+                # restored or written over, whose rings begin elsewhere.
+                head = pread(fd, HEADER_READ, 0)
+                if last < 0 or status[6] < size or not head.startswith(header):
+                    last = self._layout_of(head, status[6], identity)
+                    header, size = table.layouts[last].header_bytes, table.layouts[last].size
+                layouts[identity] = known = last
+                inodes[identity] = status[1]
+                met[number] = head
             except FileNotFoundError:
-                if ";" in metric and self._takes_hashed_name(metric, path):
-                    fd, known = self._open_again(number, identity, path)
+                place = sweeper.file_of(identity)
+                if b";" in metric and self._takes_hashed_name(metric.decode(), place):
+                    fd, known = self._open_again(number, identity, place)
                 else:
-                    fd, known = self._make(number, identity, path)
+                    fd, known = self._make(number, identity, place)
             except WhisperException as error:
                 os.close(fd)
-                fd, known = self._replace(number, identity, path, str(error))
+                last = -1
+                fd, known = self._replace(number, identity, sweeper.file_of(identity), str(error))
             except OSError as error:
                 if fd >= 0:
                     os.close(fd)
@@ -334,30 +353,17 @@ class _Block:
             if known >= len(sizes):
                 sizes = [layout.size for layout in table.layouts]
 
-    def _check(self, number: int, identity: int, fd: int, path: str) -> int:
-        """The layout of an open file, which is met now.  Raises WhisperException if it is damaged.
-
-        Also a file with the inode, size and header that we knew may be another one, restored or
-        written over: its rings may begin elsewhere.
-        """
-        table = self._table
-        if self._sweeper.settings.lock:
-            self._lock(fd, path)
-        status = os.fstat(fd)
-        data = os.pread(fd, HEADER_READ, 0)
-        length = 16 + 12 * int.from_bytes(data[12:16], "big")
-        found = table.layout_of(data[:length], path)
-        layout = table.layouts[found]
-        if status.st_size < layout.size:
-            raise WhisperException(f"the file has {status.st_size} bytes where its header wants {layout.size}")
-        table.layout[identity] = found
-        table.inode[identity] = status.st_ino
-        at = layout.offsets[0]
-        self._met[number] = int.from_bytes(data[at : at + 4], "big") if at + 4 <= len(data) else 0
+    def _layout_of(self, head: bytes, size: int, identity: int) -> int:
+        """The layout of a file that begins like this.  Raises WhisperException if it is damaged."""
+        length = 16 + 12 * int.from_bytes(head[12:16], "big")
+        found = self._table.layout_of(head[:length], self._sweeper.file_of(identity))
+        wanted = self._table.layouts[found].size
+        if size < wanted:
+            raise WhisperException(f"the file has {size} bytes where its header wants {wanted}")
         return found
 
     @staticmethod
-    def _lock(fd: int, path: str) -> None:
+    def _lock(fd: int, path: str | bytes) -> None:
         """Lock an open file.  If it was replaced while we waited, the descriptor leads to what is there now."""
         while True:
             fcntl.flock(fd, fcntl.LOCK_EX)
@@ -383,7 +389,14 @@ class _Block:
         fd = -1
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            return fd, self._check(number, identity, fd, path)
+            if self._sweeper.settings.lock:
+                self._lock(fd, path)
+            status, head = os.fstat(fd), os.pread(fd, HEADER_READ, 0)
+            found = self._layout_of(head, status.st_size, identity)
+            self._table.layout[identity] = found
+            self._table.inode[identity] = status.st_ino
+            self._met[number] = head
+            return fd, found
         except WhisperException as error:
             os.close(fd)
             return self._replace(number, identity, path, str(error))
@@ -401,7 +414,7 @@ class _Block:
             sweeper.deferred.append(identity)
             return -1, -1
         try:
-            headed = sweeper.header_for(self._table.metrics[identity])
+            headed = sweeper.header_for(self._table.metrics[identity].decode())
             index = self._table.layout_of(headed, path)
         except CarbonError as error:
             self._error(number, OSError(errno.EIO, str(error)))
@@ -454,18 +467,19 @@ class _Block:
         open_slots = self._table.open_slots.of(identities)
         new = np.zeros(len(chosen), bool)
         if self._new or self._met:
-            self._start_anew(chosen, bases, open_slots, new)
+            self._start_anew(layout, chosen, bases, open_slots, new)
+        heads = {row: self._met[number] for row, number in enumerate(chosen) if number in self._met}
 
         def on_error(number: int, error: OSError) -> None:
             self._failed[chosen[number]] = error
 
         plain = plain_metrics(layout, metric, times, len(chosen), now)
         if plain.all():
-            RingWrites(layout, fds, bases, open_slots, new, now, on_error).write(metric, times, points)
+            RingWrites(layout, fds, bases, open_slots, new, heads, now, on_error).write(metric, times, points)
         else:
             fast = plain[metric]
             if fast.any():
-                RingWrites(layout, fds, bases, open_slots, new, now, on_error).write(
+                RingWrites(layout, fds, bases, open_slots, new, heads, now, on_error).write(
                     metric[fast], times[fast], points[fast]
                 )
             for number in np.flatnonzero(~plain).tolist():
@@ -478,13 +492,17 @@ class _Block:
             self._table.bases[level][identities] = base
         self._table.open_slots.put(identities, open_slots)
 
-    def _start_anew(self, chosen: list[int], bases: list[np.ndarray], open_slots: OpenSlots, new: np.ndarray) -> None:
+    def _start_anew(
+        self, layout: Layout, chosen: list[int], bases: list[np.ndarray], open_slots: OpenSlots, new: np.ndarray
+    ) -> None:
         """Forget what the columns say of files that were made or met now."""
         made = [row for row, number in enumerate(chosen) if number in self._new]
         met = [row for row, number in enumerate(chosen) if number in self._met]
         for base in bases:
             base[made + met] = 0
-        bases[0][met] = [self._met[chosen[row]] for row in met]
+        at = layout.offsets[0]
+        first = b"".join([self._met[chosen[row]][at : at + 4].ljust(4, b"\0") for row in met])
+        bases[0][met] = np.frombuffer(first, ">u4")
         open_slots.forget(made, 0)
         open_slots.forget(met)
         new[made] = True

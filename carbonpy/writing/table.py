@@ -93,8 +93,8 @@ class FileTable:
     def __init__(self) -> None:
         self.layouts: list[Layout] = []
         self._layout_of_header: dict[bytes, int] = {}
-        #: Canonical name by id, "" where none was told; index into `layouts`, -1 for not met; inode.
-        self.metrics: list[str] = []
+        #: Canonical name (UTF-8) by id, empty where none was told; index into `layouts`, -1 for not met; inode.
+        self.metrics: list[bytes] = []
         self.layout: list[int] = []
         self.inode = array("Q")
         #: When this writer last wrote the file; files of one block share the tuple.
@@ -103,12 +103,12 @@ class FileTable:
         #: bases[k][id]: timestamp in the first slot of archive k, 0 for not known.
         self.bases: list[np.ndarray] = [np.zeros(0, np.int64) for _ in range(_ARCHIVES)]
 
-    def learn(self, identities: Sequence[int], metrics: Sequence[str]) -> None:
+    def learn(self, identities: Sequence[int], metrics: Sequence[bytes]) -> None:
         """The metrics with these ids are called so."""
         known = self.metrics
         missing = max(identities, default=-1) + 1 - len(known)
         if missing > 0:
-            known += [""] * missing
+            known += [b""] * missing
             self.layout += [-1] * missing
             self.inode.extend([0] * missing)
             self.window += [NEVER] * missing

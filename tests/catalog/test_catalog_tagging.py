@@ -163,7 +163,7 @@ def test_series_are_put_in_and_taken_out(catalog):
 
 def test_a_metric_that_was_just_noted_is_found_by_its_tags(catalog):
     live = LiveCatalog(catalog)
-    live.note(b"new;dc=dc7")
+    live.note([b"new;dc=dc7"])
     assert live.find_series(["dc=dc7"]) == ["new;dc=dc7"]
     assert live.tag_series("b;a=1") == "b;a=1"
     assert live.auto_complete_values([], "a") == ["1"]

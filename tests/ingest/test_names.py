@@ -68,7 +68,7 @@ def test_every_raw_name_gets_the_id_of_its_metric_or_its_verdict(
 ) -> None:
     table = NameTable(judge_by_lists(matcher(denied), matcher(allowed)))
     met: list[tuple[int, bytes]] = []
-    table.on_new.append(lambda number, metric: met.append((number, metric)))
+    table.on_new.append(lambda first, metrics: met.extend(enumerate(metrics, first)))
     for raw in some + some:
         assert decided(table, raw) == expected(raw, denied, allowed)
     metrics = list(table)
@@ -78,6 +78,27 @@ def test_every_raw_name_gets_the_id_of_its_metric_or_its_verdict(
     assert table.metrics(number for number, _ in met) == [metric.encode() for metric in metrics]
     for number, metric in enumerate(metrics, FIRST_ID):
         assert table.id_of(metric) == number
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.lists(st.lists(raws | st.sampled_from([b"a", b"a.b", b"a..b", b"b", b"", b"."]), max_size=12), max_size=5),
+    st.booleans(),
+    st.integers(0, 12),
+)
+def test_names_decided_together_are_decided_as_one_by_one(
+    batches: list[list[bytes]], judged: bool, max_names: int
+) -> None:
+    judge = judge_by_lists(matcher("b"), None) if judged else let_all_pass
+    together, single = NameTable(judge, max_names, 40), NameTable(judge, max_names, 40)
+    met: tuple[list[tuple[int, bytes]], list[tuple[int, bytes]]] = ([], [])
+    together.on_new.append(lambda first, metrics: met[0].extend(enumerate(metrics, first)))
+    single.on_new.append(lambda first, metrics: met[1].extend(enumerate(metrics, first)))
+    for batch in batches:
+        assert together.intern_all(batch) == [single.intern(raw) for raw in batch]
+    assert together.ids == single.ids
+    assert list(together) == list(single)
+    assert met[0] == met[1]
 
 
 @settings(max_examples=500, deadline=None)

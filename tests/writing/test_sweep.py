@@ -71,18 +71,24 @@ rounds = st.lists(
     factor=st.sampled_from(FACTORS),
     rounds=rounds,
     strategy=st.sampled_from(["sorted", "naive", "timesorted", "random"]),
+    restarts=st.booleans(),
 )
-def test_sweeps_leave_the_bytes_of_update_many(archives, method, factor, rounds, strategy) -> None:
+def test_sweeps_leave_the_bytes_of_update_many(archives, method, factor, rounds, strategy, restarts) -> None:
     directory = tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
     try:
         now = [START]
         header = pack_header(archives, factor, method)
-        sweeper = Sweeper(
-            WriteSettings(f"{directory}/ours", strategy=strategy), lambda metric: header, clock=lambda: now[0]
-        )
-        sweeper.learn(range(16, 16 + len(NAMES)), NAMES)
+
+        def start() -> Sweeper:
+            settings = WriteSettings(f"{directory}/ours", strategy=strategy)
+            sweeper = Sweeper(settings, lambda metric: header, clock=lambda: now[0])
+            sweeper.learn(range(16, 16 + len(NAMES)), [name.encode() for name in NAMES])
+            return sweeper
+
+        sweeper = start()
         for later, points in rounds:
             now[0] += later
+            sweeper = start() if restarts else sweeper
             batch = [(16 + number, now[0] - age, value) for number, age, value in points]
             columns_of_sweep = columns(batch)
             outcome = sweeper.sweep([columns_of_sweep])
@@ -108,15 +114,21 @@ def test_sweeps_leave_the_bytes_of_update_many(archives, method, factor, rounds,
     method=st.sampled_from(METHODS),
     factor=st.sampled_from(FACTORS),
     seed=st.integers(0, 2**32 - 1),
+    restarts=st.booleans(),
 )
-def test_long_regular_series_with_gaps_leave_the_bytes_of_update_many(archives, method, factor, seed) -> None:
+def test_long_regular_series_with_gaps_leave_the_bytes_of_update_many(archives, method, factor, seed, restarts) -> None:
     random = np.random.default_rng(seed)
     directory = tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
     try:
         now = START + int(random.integers(0, 1000))
         header = pack_header(archives, factor, method)
-        sweeper = Sweeper(WriteSettings(directory), lambda metric: header, clock=lambda: now)
-        sweeper.learn([16], ["m"])
+
+        def start() -> Sweeper:
+            sweeper = Sweeper(WriteSettings(directory), lambda metric: header, clock=lambda: now)
+            sweeper.learn([16], [b"m"])
+            return sweeper
+
+        sweeper = start()
         step = archives[0][0]
         theirs = f"{directory}/theirs.wsp"
         whisper.create(theirs, list(archives), factor, method)
@@ -127,6 +139,7 @@ def test_long_regular_series_with_gaps_leave_the_bytes_of_update_many(archives, 
             now += count * step + int(random.integers(0, 3)) * step * int(random.integers(0, 40))
             if not len(times):
                 continue
+            sweeper = start() if restarts else sweeper
             numbers = random.normal(size=len(times))
             sweeper.sweep([(np.full(len(times), 16, np.uint32), times.astype(np.uint32), numbers)])
             whisper.update_many(theirs, list(zip(times.tolist(), numbers.tolist())), now=now)
@@ -141,7 +154,7 @@ def test_a_tagged_file_with_a_readable_name_gets_its_hashed_one(directory: str) 
     readable = Sweeper(WriteSettings(directory, hash_filenames=False), lambda metric: header, clock=lambda: START)
     hashed = Sweeper(WriteSettings(directory), lambda metric: header, clock=lambda: START)
     for sweeper, age, value in ((readable, 20, 1.0), (hashed, 10, 2.0)):
-        sweeper.learn([16], [name])
+        sweeper.learn([16], [name.encode()])
         outcome = sweeper.sweep([columns([(16, START - age, value)])], creates=1 if sweeper is readable else 0)
         assert (outcome.written, len(outcome.deferred)) == (1, 0)
     assert not os.path.exists(f"{directory}/{relative_path(name, False)}")

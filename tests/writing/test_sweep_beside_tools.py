@@ -49,7 +49,7 @@ def test_no_point_is_lost_beside_a_tool(tmp_path: Path, tool: Callable[[str, int
     settings = WriteSettings(str(tmp_path), lock=lock)
     sweeper = Sweeper(settings, lambda metric: pack_header(NARROW, 0.0, "sum"), clock=lambda: now[0])
     ids = np.arange(1, FILES + 1, dtype=np.uint32)
-    sweeper.learn(ids.tolist(), [f"m{number}" for number in ids.tolist()])
+    sweeper.learn(ids.tolist(), [b"m%d" % number for number in ids.tolist()])
     paths = [str(tmp_path / f"m{number}.wsp") for number in ids.tolist()]
 
     def write(second: int) -> None:

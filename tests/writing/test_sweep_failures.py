@@ -46,7 +46,7 @@ class Ground:
             clock=lambda: self.now,
             sleep=self.slept.append,
         )
-        self.sweeper.learn(range(FIRST, FIRST + len(names)), names)
+        self.sweeper.learn(range(FIRST, FIRST + len(names)), [name.encode() for name in names])
 
     def path(self, number: int) -> str:
         return f"{self.data_dir}/{relative_path(self.names[number])}"

@@ -15,10 +15,10 @@ ONE = pack_header([(60, 100)], 0.5, "average")
 FOUR = pack_header([(1, 60), (10, 60), (60, 60), (600, 60)], 0.0, "sum")
 
 
-@given(st.lists(st.dictionaries(st.integers(0, 3000), st.sampled_from(["a", "b.c", "d"]), max_size=20), max_size=6))
-def test_every_id_keeps_its_name_and_its_row_while_the_table_grows(rounds: list[dict[int, str]]) -> None:
+@given(st.lists(st.dictionaries(st.integers(0, 3000), st.sampled_from([b"a", b"b.c", b"d"]), max_size=20), max_size=6))
+def test_every_id_keeps_its_name_and_its_row_while_the_table_grows(rounds: list[dict[int, bytes]]) -> None:
     table = FileTable()
-    model: dict[int, str] = {}
+    model: dict[int, bytes] = {}
     bases: dict[int, int] = {}
     for number, names in enumerate(rounds):
         table.learn(list(names), list(names.values()))
@@ -34,14 +34,14 @@ def test_every_id_keeps_its_name_and_its_row_while_the_table_grows(rounds: list[
         assert table.window[identity] == NEVER
         assert [int(column[identity]) for column in table.bases] == [bases[identity]] * len(table.bases)
         assert table.open_slots.newest[identity] == bases[identity]
-    assert all(name == "" for identity, name in enumerate(table.metrics) if identity not in model)
+    assert all(name == b"" for identity, name in enumerate(table.metrics) if identity not in model)
     unknown = np.setdiff1d(np.arange(len(table.bases[0])), list(model))
     assert (table.open_slots.newest[unknown] == OpenSlots.UNKNOWN).all()
 
 
 def test_files_of_one_header_share_a_layout_and_more_archives_make_room() -> None:
     table = FileTable()
-    table.learn([5], ["a"])
+    table.learn([5], [b"a"])
     assert table.layout_of(ONE, "a.wsp") == table.layout_of(bytes(ONE), "b.wsp") == 0
     assert table.layout_of(FOUR, "c.wsp") == 1
     assert len(table.bases) == 4
@@ -62,7 +62,7 @@ def test_a_damaged_header_has_no_layout(header: bytes) -> None:
 
 def test_a_forgotten_file_is_met_anew() -> None:
     table = FileTable()
-    table.learn([3], ["a"])
+    table.learn([3], [b"a"])
     table.layout[3] = table.layout_of(ONE, "a.wsp")
     table.window[3] = window(10**18, 10**18 + 5)
     table.forget(3)
