@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from carbonpy.cli.connection import Connection, packing_of, tls_context
 from carbonpy.cli.hostmetrics import HostFigures, node
 from carbonpy.clock import Clock
 from carbonpy.errors import CarbonError, MetricError
@@ -42,6 +43,7 @@ examples:
   echo "shop.orders 17" | carbonpy send                    one datapoint, now, to 127.0.0.1:2003
   carbonpy send --host graphite.example.org < points.txt   lines: name value timestamp
   carbonpy send --pickle < points.txt                      the same to the pickle port 2004
+  carbonpy send --host graphite.example.org --port 2203 --tls --gzip < points.txt
   carbonpy send --host-metrics --interval 10               this machine's figures until Ctrl-C
   carbonpy send --host-metrics --once --prefix test.box    one look
 
@@ -91,60 +93,6 @@ def encode_pickle(points: Sequence[Point]) -> bytes:
         body = pickle.dumps(batch, protocol=2)
         frames.append(struct.pack("!L", len(body)) + body)
     return b"".join(frames)
-
-
-class Connection:
-    """A TCP connection that is made when it is needed and made again when it broke.  One owner."""
-
-    def __init__(self, host: str, port: int, timeout: float) -> None:
-        self.host, self.port, self._timeout = host, port, timeout
-        self._socket: socket.socket | None = None
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    def send(self, data: bytes) -> None:
-        """Send all of `data`, over a new connection if the old one is gone.  Raises OSError."""
-        if self._socket is not None and self._is_closed_by_peer(self._socket):
-            self.drop()
-        if self._socket is None:
-            self._socket = socket.create_connection((self.host, self.port), timeout=self._timeout)
-        try:
-            self._socket.sendall(data)
-        except OSError:
-            self.drop()
-            raise
-
-    @staticmethod
-    def _is_closed_by_peer(connection: socket.socket) -> bool:
-        # The first send after the peer has closed succeeds and goes nowhere; a look at our own receiving side tells.
-        connection.setblocking(False)
-        try:
-            return connection.recv(1) == b""
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-        finally:
-            connection.setblocking(True)
-
-    def finish(self) -> None:
-        """Close our half and wait until the other side has read everything and closed.  Raises OSError."""
-        if self._socket is None:
-            return
-        try:
-            self._socket.settimeout(self._timeout)
-            self._socket.shutdown(socket.SHUT_WR)
-            while self._socket.recv(4096):
-                pass
-        finally:
-            self.drop()
-
-    def drop(self) -> None:
-        """Close without waiting."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
 
 
 def send_with_patience(
@@ -331,6 +279,14 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--host", metavar="H", default="127.0.0.1", help="where the daemon runs (default: 127.0.0.1)")
     options.add_argument("--port", metavar="N", type=int, help="default: 2003, with --pickle 2004")
     options.add_argument("--pickle", action="store_true", help="use the pickle protocol")
+    options.add_argument("--unix", metavar="PATH", help="a socket of this machine in place of --host and --port")
+    packing = options.add_mutually_exclusive_group()
+    packing.add_argument("--gzip", action="store_true", help="compress with gzip")
+    packing.add_argument("--lz4", action="store_true", help="compress with lz4")
+    options.add_argument("--tls", action="store_true", help="encrypt, if the other side's certificate is good")
+    options.add_argument("--tls-ca", metavar="FILE", help="with --tls: authorities to trust (default: the system's)")
+    options.add_argument("--tls-certificate", metavar="FILE", help="with --tls: our certificate, if one is asked for")
+    options.add_argument("--tls-key", metavar="FILE", help="its key, if it is in another file")
     options.add_argument("--timeout", metavar="S", type=float, default=10.0, help="seconds to try (default: 10)")
     options.add_argument("--host-metrics", action="store_true", help="send this machine's own figures instead")
     options.add_argument("--interval", metavar="S", type=float, default=10.0, help="between looks (default: 10)")
@@ -354,7 +310,14 @@ def main(argv: Sequence[str]) -> int:
     port = options.port if options.port is not None else DEFAULT_PICKLE_PORT if options.pickle else DEFAULT_LINE_PORT
     if not 0 < port < 65536:
         wanted.error(f"--port {port}: a port is 1 to 65535")
-    connection = Connection(options.host, port, options.timeout)
+    if options.unix and options.tls:
+        wanted.error("--unix is for sockets of this machine, which need no --tls")
+    if not options.tls and (options.tls_ca or options.tls_certificate or options.tls_key):
+        wanted.error("--tls-ca, --tls-certificate and --tls-key go with --tls")
+    if options.tls_key and not options.tls_certificate:
+        wanted.error("--tls-key goes with --tls-certificate")
+    unix, tls, packing = options.unix or "", tls_context(options), packing_of(options)
+    connection = Connection(options.host, port, options.timeout, unix=unix, tls=tls, packing=packing)
     encode: Callable[[Sequence[Point]], bytes] = encode_pickle if options.pickle else encode_lines
     if not options.host_metrics:
         return send_stream(lambda: os.read(sys.stdin.fileno(), _READ_BYTES), connection, encode, options.timeout)
