@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from carbonpy.aggregating.cells import Cells
+from carbonpy.aggregating.cells import Cells, keys_of
 from carbonpy.aggregating.methods import COUNT, HOLD, of_all
 from carbonpy.aggregating.outputs import NONE, Outputs
 from carbonpy.counters import Counter, CounterGroup
@@ -138,6 +138,8 @@ class Aggregator:
     def take(self, buffers: np.ndarray, timestamps: np.ndarray, values: np.ndarray, now: float) -> None:
         """Points in the order in which they came: numbers of outputs (int), timestamps (uint32), values (float64)."""
         self.received.add(len(buffers))
+        if now < self._now:
+            self._set_back(self._now - now)
         self._now = now
         if len(buffers) and buffers.min() < 0:
             wanted = buffers >= 0
@@ -177,15 +179,15 @@ class Aggregator:
 
     def _look_up(self, buffers: np.ndarray, starts: np.ndarray, now: float) -> np.ndarray:
         """The cells of intervals that are not the recent ones; verdicts below 0 where there is and will be none."""
-        keys = (buffers.astype(np.int64) << 32 | starts).tolist()
-        index = self.cells.index
-        cells = list(map(index.get, keys))
+        keys = keys_of(buffers, starts)
+        cells = list(map(self.cells.index.get, keys.tolist()))
         if None in cells:
-            for place, (cell, key) in enumerate(zip(cells, keys)):
-                if cell is None:
-                    known = index.get(key)
-                    cells[place] = self._open(key >> 32, key & 0xFFFFFFFF, now) if known is None else known
-        found = np.array(cells, np.int64)
+            missing = np.array([cell is None for cell in cells])
+            found = np.array([-1 if cell is None else cell for cell in cells], np.int64)
+            new, which = np.unique(keys[missing], return_inverse=True)
+            found[missing] = self._open(new, now)[which]
+        else:
+            found = np.array(cells, np.int64)
         newer = np.flatnonzero((starts > self.outputs.recent[buffers]) & (found >= 0))
         if len(newer):
             # Of several intervals of one output the newest is to stay, so it is assigned last.
@@ -194,22 +196,27 @@ class Aggregator:
             self.outputs.recent_cell[buffers[newer]] = found[newer]
         return found
 
-    def _open(self, buffer: int, start: int, now: float) -> int:
-        """A new interval of an output, or why there is none."""
-        if self.outputs.window[buffer]:
-            end = start + int(self.outputs.expire[buffer]) + 1
-            if end <= now:
-                return _LATE
-            if start > now + int(self.outputs.expire[buffer]) + 2 * int(self.outputs.step[buffer]):
-                return _EARLY
-        elif self.outputs.was_forgotten(buffer, start):
-            return _LATE
-        if len(self.cells) >= self.max_cells:
-            return _FULL
-        if self.outputs.window[buffer]:
-            self.outputs.next_tick[buffer] = min(self.outputs.next_tick[buffer], end)
-            self._soonest = min(self._soonest, end)
-        return self.cells.make(buffer, start, int(self.outputs.keeping[buffer]), now)
+    def _open(self, keys: np.ndarray, now: float) -> np.ndarray:
+        """New intervals of outputs, by their keys: the cells, or verdicts why there are none."""
+        outputs = self.outputs
+        buffers, starts = keys >> 32, keys & 0xFFFFFFFF
+        window = outputs.window[buffers]
+        expire = outputs.expire[buffers]
+        verdicts = np.zeros(len(keys), np.int64)
+        verdicts[~window & outputs.were_forgotten(buffers, starts)] = _LATE
+        verdicts[window & (starts + expire + 1 <= now)] = _LATE
+        verdicts[window & (starts > now + expire + 2 * outputs.step[buffers].astype(np.int64))] = _EARLY
+        good = np.flatnonzero(verdicts == 0)
+        room = max(self.max_cells - len(self.cells), 0)
+        verdicts[good[room:]] = _FULL
+        good = good[:room]
+        verdicts[good] = self.cells.make(keys[good], outputs.keeping[buffers[good]], now)
+        good = good[window[good]]
+        if len(good):
+            ends = (starts[good] + expire[good] + 1).astype(np.float64)
+            np.minimum.at(outputs.next_tick, buffers[good], ends)
+            self._soonest = min(self._soonest, float(ends.min()))
+        return verdicts
 
     # ---- figures
 
@@ -217,6 +224,8 @@ class Aggregator:
         """What has to be sent now.  To be asked a few times a second."""
         parts = self._pending
         self._pending = []
+        if now < self._now:
+            self._set_back(self._now - now)
         self._now = now
         if now >= self._soonest:
             parts.append(self._tick(now))
@@ -224,6 +233,14 @@ class Aggregator:
             self._sweep(now)
             self._next_sweep = now + _SWEEP
         return self._handed_out(parts)
+
+    def _set_back(self, seconds: float) -> None:
+        """The clock was set back: what was to happen so long from now happens so long from now."""
+        outputs, size = self.outputs, len(self.outputs)
+        outputs.next_tick[:size][~outputs.window[:size]] -= seconds
+        self.cells.touched -= seconds
+        self._next_sweep -= seconds
+        self._soonest = -math.inf
 
     def flush(self) -> Due:
         """Everything that was not sent since its last point, whether or not it is due: for a stop without a state."""

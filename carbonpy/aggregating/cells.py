@@ -13,10 +13,13 @@ import numpy as np
 
 from carbonpy.aggregating.methods import ADD, HOLD, LAST, MAX, MIN, NOTHING_YET
 
+#: What an interval without values has in its place, by how its values are kept.
+_NOTHING_YET = np.array([NOTHING_YET[keeping] for keeping in sorted(NOTHING_YET)])
 
-def key_of(buffer: int, start: int) -> int:
-    """The key in `index` of the interval that begins at `start`."""
-    return buffer << 32 | start
+
+def keys_of(buffers: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """The keys in `Cells.index` (int64) of the intervals of `buffers` that begin at `starts`."""
+    return buffers.astype(np.int64) << 32 | starts
 
 
 def grow(owner: object, columns: Sequence[tuple[str, type, float]], size: int) -> None:
@@ -61,29 +64,32 @@ class Cells:
         self._room(256)
 
     def _room(self, size: int) -> None:
-        old = len(self.index)  # it is called when none is free
+        old = len(self.owner) if hasattr(self, "owner") else 0
         grow(self, self._COLUMNS, size)
-        self._free.extend(range(size - 1, old - 1, -1))
+        self._free[:0] = range(size - 1, old - 1, -1)
 
     def __len__(self) -> int:
         return len(self.index)
 
-    def make(self, buffer: int, start: int, keeping: int, now: float) -> int:
-        """A new cell for an interval that has none."""
-        if not self._free:
-            self._room(2 * len(self.owner))
-        cell = self._free.pop()
-        self.index[key_of(buffer, start)] = cell
-        self.owner[cell], self.start[cell] = buffer, start
-        self.count[cell], self.figure[cell], self.newest[cell] = 0, NOTHING_YET[keeping], -1
-        self.active[cell], self.touched[cell] = False, now
-        return cell
+    def make(self, keys: np.ndarray, keeping: np.ndarray, now: float) -> np.ndarray:
+        """New cells for intervals that have none: by their `keys`, each once, and how their values are kept."""
+        count = len(keys)
+        if count > len(self._free):
+            self._room(max(2 * len(self.owner), len(self.index) + count))
+        free = self._free[-count:] if count else []
+        del self._free[len(self._free) - count :]
+        cells = np.array(free[::-1], np.int64)
+        self.index.update(zip(keys.tolist(), cells.tolist()))
+        self.owner[cells], self.start[cells] = keys >> 32, keys & 0xFFFFFFFF
+        self.count[cells], self.figure[cells], self.newest[cells] = 0, _NOTHING_YET[keeping], -1
+        self.active[cells], self.touched[cells] = False, now
+        return cells
 
     def drop(self, cells: np.ndarray) -> None:
         """Free cells, and what they hold."""
-        keys = zip(cells.tolist(), self.owner[cells].tolist(), self.start[cells].tolist())
-        for cell, buffer, start in keys:
-            del self.index[key_of(buffer, start)]
+        keys = keys_of(self.owner[cells], self.start[cells])
+        for cell, key in zip(cells.tolist(), keys.tolist()):
+            del self.index[key]
             held = self._held.pop(cell, None)
             if held is not None:
                 self.held_values -= len(held)

@@ -99,12 +99,14 @@ class Outputs:
         step = self.step[numbers].astype(np.int64)
         return int(now) - int(now) % step - intervals * step
 
-    def was_forgotten(self, number: int, start: int) -> bool:
-        """Whether the interval at `start` was sent and is forgotten."""
-        if self.low[number] <= start <= self.high[number]:
-            return True
-        rows = self.earlier.get(number)
-        return rows is not None and any(low <= start <= high for low, high in rows)
+    def were_forgotten(self, numbers: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        """Which of the intervals (outputs and starts) were sent and are forgotten."""
+        gone = (self.low[numbers] <= starts) & (starts <= self.high[numbers])
+        if self.earlier:
+            for place in np.flatnonzero(~gone).tolist():
+                rows = self.earlier.get(int(numbers[place]), ())
+                gone[place] = any(low <= starts[place] <= high for low, high in rows)
+        return gone
 
     def forget(self, numbers: np.ndarray, starts: np.ndarray) -> None:
         """Note that these intervals, sorted by output and start, were sent and are forgotten."""

@@ -21,6 +21,7 @@ import lz4.block
 import numpy as np
 
 from carbonpy.aggregating.aggregator import Aggregator
+from carbonpy.aggregating.cells import keys_of
 from carbonpy.errors import JournalError
 from carbonpy.rules.aggregates import AggregateSpec
 
@@ -88,18 +89,17 @@ def restore(aggregator: Aggregator, data: bytes) -> int:
     for owner, low, high in columns["earlier"].reshape(-1, 3).tolist():
         if known[owner] >= 0:
             outputs.earlier.setdefault(known[owner], []).append([low, high])
-    position = 0
-    for row, owner in enumerate(columns["owner"].tolist()):
-        length = int(columns["held_lengths"][row])
-        if known[owner] >= 0:
-            cell = cells.make(known[owner], int(columns["start"][row]), 0, 0.0)
-            for name in _CELLS[1:]:
-                getattr(cells, name)[cell] = columns[name][row]
-            if length:
-                cells.hold_bytes(cell, columns["held"][position : position + length].tobytes())
-        else:
-            aggregator.dropped.add("aggregate_full", int(columns["count"][row]))
-        position += length
+    owners = numbers[columns["owner"]]
+    kept = owners >= 0
+    aggregator.dropped.add("aggregate_full", int(columns["count"][~kept].sum()))
+    keys = keys_of(owners[kept], columns["start"][kept])
+    made = cells.make(keys, outputs.keeping[owners[kept]], 0.0)
+    for name in _CELLS[1:]:
+        getattr(cells, name)[made] = columns[name][kept]
+    ends = np.cumsum(columns["held_lengths"])
+    for cell, end, length in zip(made.tolist(), ends[kept].tolist(), columns["held_lengths"][kept].tolist()):
+        if length:
+            cells.hold_bytes(cell, columns["held"][end - length : end].tobytes())
     aggregator.wake()
     aggregator.rules_changed()
     return len(cells)

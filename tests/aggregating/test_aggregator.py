@@ -304,3 +304,16 @@ def test_a_large_batch_in_columns_gives_what_the_same_points_give_one_by_one() -
         single.take(buffers[row : row + 1], times[row : row + 1], values[row : row + 1], NOW)
     one, other = told(columns.flush()), told(single.flush())
     assert one == other and len(one) > 200
+
+
+def test_a_clock_that_is_set_back_stops_no_output() -> None:
+    aggregator = Aggregator()
+    number = aggregator.buffer(b"all", SUM)
+    window = aggregator.buffer(b"window", AggregateSpec(10, "sum", "window", 20))
+    take(aggregator, number, (3600, 1.0), now=NOW + 3600)
+    assert told(aggregator.due(NOW + 3605)) == []
+    take(aggregator, number, (6, 2.0), now=NOW + 5)
+    take(aggregator, window, (6, 4.0), now=NOW + 5)
+    assert until(aggregator, 5, 30) == [("all", 0, 2.0), ("all", 3600, 1.0), ("window", 0, 4.0)]
+    take(aggregator, number, (7, 8.0), now=NOW + 30)
+    assert until(aggregator, 30, 41) == [("all", 0, 10.0)]
