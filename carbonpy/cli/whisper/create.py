@@ -11,12 +11,15 @@ import math
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from carbonpy.cli.whisper.common import RETENTIONS, add_json, dumps, make_parser, parse, retention
 from carbonpy.errors import CarbonError
 from carbonpy.whisper.creation import creating, temporary_name
 from carbonpy.whisper.layout import METHOD_CODES, make_header
+from carbonpy.whisper.replacing import locked
+from carbonpy.whisper.treelock import stamp
 
 _EPILOG = f"""\
 {RETENTIONS}
@@ -95,7 +98,13 @@ def _create(path: str, archives: list[tuple[int, int]], options: argparse.Namesp
         with creating(name, header, sparse=options.sparse, fallocate=options.fallocate, fsync=True):
             pass
         if there:
-            os.rename(name, path)
+            try:
+                with locked(path):
+                    stamp(name)
+                    os.rename(name, path)
+            finally:
+                with suppress(FileNotFoundError):
+                    os.unlink(name)
     if options.json:
         print(dumps(notes))
         return 0
