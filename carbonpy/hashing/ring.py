@@ -49,6 +49,11 @@ class Ring(ABC):
         """
         return self._picked(self.order(name), replication, diverse)
 
+    def succession(self, name: str, replication: int, diverse: bool) -> tuple[int, ...]:
+        """All destinations in the order in which they stand in for each other: those that get `name` while all are up,
+        and behind them the others.  There are no more successions than a ring has points, or lists of owners."""
+        return tuple(self.order(name))
+
     def _picked(self, order: Iterator[int], replication: int, diverse: bool) -> tuple[int, ...]:
         if not diverse:
             return tuple(islice(order, replication))

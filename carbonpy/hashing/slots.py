@@ -56,6 +56,12 @@ class Jump(Ring):
             key ^= key >> 27
             key = key * 2685821657736338717 & _MASK64
 
+    def succession(self, name: str, replication: int, diverse: bool) -> tuple[int, ...]:
+        owners = self.owners(name, replication, diverse)
+        place = self._slots.index(owners[0])
+        others = self._slots[place:] + self._slots[:place]
+        return (*owners, *(number for number in others if number not in owners))
+
     def points(self) -> list[tuple[int, int]]:
         return list(enumerate(self._slots))
 

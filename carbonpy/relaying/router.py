@@ -166,7 +166,7 @@ class Placement:
         numbers = self.numbers
         if not self.dynamic:
             return tuple(numbers[n] for n in self.ring.owners(key, self.replication, self.diverse))
-        order = tuple(self.ring.order(key))
+        order = self.ring.succession(key, self.replication, self.diverse)
         hosts = tuple(self._hosts[n] for n in order) if self.diverse else ()
         return (Choice(tuple(numbers[n] for n in order), min(self.replication, len(order)), hosts=hosts),)
 

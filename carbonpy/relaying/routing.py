@@ -98,7 +98,10 @@ class _Walks:
     """All walks over one book.  What is remembered is bounded.  Safe from any thread."""
 
     def __init__(self, book: RouteBook, placed: Mapping[str, _Placed], rings: frozenset[str]) -> None:
-        self.routes = book.routes
+        # With what a name has to be found by before a route is asked at all; most routes are not for it.
+        self._routes = tuple(
+            (regex.search if (regex := getattr(route, "regex", None)) else None, route) for route in book.routes
+        )
         self.placed = placed
         self.rings = rings
         self.onward = lru_cache(REMEMBERED_AGGREGATES)(self._onward)
@@ -106,8 +109,8 @@ class _Walks:
     def plan(self, name: str, taken: frozenset[int]) -> Plan:
         """What is done with `name`; the aggregating statements `taken` have led to it."""
         walk = _Walk(self, name, taken)
-        for route in self.routes:
-            if walk.step(route):
+        for search, route in self._routes:
+            if (search is None or search(walk.key) is not None) and walk.step(route):
                 break
         return walk.plan()
 
@@ -127,7 +130,7 @@ class _Walk:
         self._walks = walks
         self._taken = taken
         # What expressions see, and the tags that were set apart.
-        self._key, self._tags = name, ""
+        self.key, self._tags = name, ""
         self._rules: list[str] = []
         self._blackholed = False
         self._invalid = False
@@ -145,23 +148,23 @@ class _Walk:
         if isinstance(route, AggregateRoute):
             return self._aggregate(route)
         if isinstance(route, RewriteRoute):
-            if route.regex.search(self._key):
+            if route.regex.search(self.key):
                 self._rules.append(route.label)
-                self._key = route.regex.sub(route.into.expand, self._key, count=0 if route.everywhere else 1)
+                self.key = route.regex.sub(route.into.expand, self.key, count=0 if route.everywhere else 1)
         elif isinstance(route, CleanseRoute):
-            self._key, semicolon, tags = self._key.partition(";")
-            self._key = cleansed(self._key, route.allowed) + semicolon + tags
+            self.key, semicolon, tags = self.key.partition(";")
+            self.key = cleansed(self.key, route.allowed) + semicolon + tags
         elif isinstance(route, TagsRoute):
-            self._key, semicolon, tags = self._key.partition(";")
+            self.key, semicolon, tags = self.key.partition(";")
             self._tags = semicolon + tags + self._tags
-        if not self._key:
+        if not self.key:
             self._invalid = True
         return self._invalid
 
     def _match(self, route: MatchRoute) -> bool:
         found = None
         if route.regex is not None:
-            found = route.regex.search(self._key)
+            found = route.regex.search(self.key)
             if found is None:
                 return False
         self._rules.append(route.label)
@@ -171,7 +174,7 @@ class _Walk:
             self._checks.append((route.validation.regex, route.validation.on_failure))
             if not route.clusters:
                 self._gates = checks
-        hashed = self._key
+        hashed = self.key
         if route.route_using is not None and found is not None:
             hashed = route.route_using.applied(found)
         self.send(route.clusters, hashed, checks)
@@ -180,18 +183,18 @@ class _Walk:
     def send(self, clusters: Sequence[str], hashed: str, checks: tuple[int, ...]) -> None:
         """Send to all of `clusters` what passes the `checks`; rings place it by `hashed`, others by its name."""
         walks = self._walks
-        name = self._key + self._tags
+        name = self.key + self._tags
         for cluster in clusters:
             if cluster == BLACKHOLE:
                 self._blackholed = True
                 continue
-            for target in walks.placed[cluster](hashed if cluster in walks.rings else self._key):
+            for target in walks.placed[cluster](hashed if cluster in walks.rings else self.key):
                 _add(self._sent, (name, target), checks)
 
     def _aggregate(self, route: AggregateRoute) -> bool:
         if route.statement in self._taken:
             return False
-        found = route.regex.search(self._key)
+        found = route.regex.search(self.key)
         if found is None:
             return False
         self._rules.append(route.label)

@@ -51,6 +51,29 @@ def test_owners_are_the_first_of_the_order_and_diverse_ones_are_on_different_hos
     assert ring.owners(name, replication, diverse=True) == diverse
 
 
+@given(KINDS, DESTINATIONS, NAMES, st.integers(1, 4), st.booleans())
+def test_a_succession_has_the_owners_first(
+    kind: str, destinations: list[Destination], name: str, replication: int, diverse: bool
+) -> None:
+    ring = make_ring(kind, destinations)
+    succession = ring.succession(name, replication, diverse)
+    assert set(succession) == set(ring.order(name))
+    assert len(succession) == len(set(succession))
+    hosts: list[str] = []
+    firsts = []
+    for number in succession:
+        if not (diverse and destinations[number].host in hosts):
+            hosts.append(destinations[number].host)
+            firsts.append(number)
+    assert tuple(firsts[:replication]) == ring.owners(name, replication, diverse)
+
+
+def test_successions_of_a_jump_ring_are_no_more_than_its_lists_of_owners() -> None:
+    """They are kept for each way that names go, so there must not be one for every name."""
+    ring = make_ring("jump_fnv1a_ch", [parse_destination(f"10.0.0.{i}:2003:{i}") for i in range(9)])
+    assert len({ring.succession(f"a.b{number}", 1, False) for number in range(2000)}) == 9
+
+
 @given(KINDS, DESTINATIONS)
 def test_shares_add_up(kind: str, destinations: list[Destination]) -> None:
     ring = make_ring(kind, destinations)
