@@ -7,6 +7,7 @@ The law: nothing that may take long is done in the reactor's thread; what the da
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -15,8 +16,8 @@ from twisted.python.failure import Failure
 
 from carbonpy.daemons.sources import Sources
 from carbonpy.daemons.worker_talk import Points, pack_points, pack_query, unpack_answer, unpack_peek
-from carbonpy.net.web_workers import Bounds, QueryEnded, WebWorkers, Worked
-from carbonpy.web.answer import Answer, Query, sentence
+from carbonpy.net.web_workers import Body, Bounds, QueryEnded, WebWorkers, Worked
+from carbonpy.web.answer import Answer, Cost, Query, Taking, sentence
 from carbonpy.web.dispatch import Beginner
 from carbonpy.web.packing import pack as packed
 from carbonpy.writing.parcel import Blob, Parcel, pack
@@ -46,6 +47,18 @@ class Parent(Protocol):
         """How many names are noted; 0 if there is nothing to bring there."""
 
 
+class _Rest:
+    """What is `Coming` from a process.  Reactor thread only."""
+
+    def __init__(self, body: Body) -> None:
+        self._body = body
+        self.leave = body.leave
+
+    def listen(self, taking: Taking) -> None:
+        """See `Coming`."""
+        self._body.listen(taking.add, lambda fields: taking.end(Cost(**fields["cost"])), taking.fail)
+
+
 class WorkerDispatch:
     """A Dispatch over processes.  Reactor thread only.
 
@@ -66,8 +79,11 @@ class WorkerDispatch:
         result: Deferred[Answer] = Deferred(lambda _: asked.cancel())
 
         def done(worked: Worked) -> None:
+            coming = None if worked.body is None else _Rest(worked.body)
             if not result.called:
-                result.callback(unpack_answer(worked.fields, worked.chunks))
+                result.callback(replace(unpack_answer(worked.fields, worked.chunks), coming=coming))
+            elif coming is not None:
+                coming.leave()
 
         def failed(failure: Failure) -> None:
             if not result.called:

@@ -21,24 +21,29 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 
 from carbonpy.daemons.memory import trim
 from carbonpy.daemons.querying import FilesAndCaches, Rulebook, SharedCatalog, make_service, other_caches
 from carbonpy.daemons.sources import Sources
-from carbonpy.daemons.worker_talk import Points, pack_answer, pack_peek, unpack_points, unpack_query
+from carbonpy.daemons.worker_talk import Points, pack_answer, pack_peek, pack_piece, unpack_points, unpack_query
 from carbonpy.errors import CarbonError
 from carbonpy.net.children import OUT_OF_MEMORY
 from carbonpy.web.answer import Answer
+from carbonpy.web.limits import ClientLeft
+from carbonpy.web.service import Report
 from carbonpy.writing.parcel import Blob, Parcel, ParcelBuffer, pack
 
 #: How much queries give way to the receiver.
 _NICENESS = 5
 _READ = 1 << 20
-#: Parcels up to this many bytes are written at once, though that copies them.
-_JOINED = 1 << 16
+#: Pieces that one call of the system writes.
+_PIECES = 512
+#: Bytes of an answer that go to the daemon together while the rest is made.
+_TOGETHER = 1 << 18
 #: Bytes that the line to the daemon takes without being read, where the system lets us choose.
 _PIPE = 1 << 20
 #: Seconds between two looks whether the client has left.
@@ -100,10 +105,13 @@ class Line:
         """Send a parcel.  Raises ParentGone."""
         with self._lock:
             try:
-                for piece in pieces if sum(map(len, pieces)) > _JOINED else [b"".join(pieces)]:
-                    view = memoryview(piece)
-                    while view:
-                        view = view[os.write(self._output, view) :]
+                views = deque(memoryview(piece) for piece in pieces if len(piece))
+                while views:
+                    written = os.writev(self._output, list(islice(views, _PIECES)))
+                    while views and written >= len(views[0]):
+                        written -= len(views.popleft())
+                    if written:
+                        views[0] = views[0][written:]
             except BrokenPipeError:
                 raise ParentGone from None
 
@@ -242,9 +250,13 @@ def serve(input_fd: int, output_fd: int) -> None:
             cache.begin()
             # Should the parent be unable to end this query, the system does, whatever it is at.
             signal.setitimer(signal.ITIMER_REAL, seconds * 1.5 + 10)
-            answer = service.answer(unpack_query(parcel), line.left)
-            last = _resident() > _LARGE and _is_bloated(answer)
-            line.say(pack_answer(answer, last))
+            answer = service.answer(unpack_query(parcel), line.left, streamed=True)
+            if answer.rest is None:
+                last = _resident() > _LARGE and _is_bloated(answer)
+                line.say(pack_answer(answer, last))
+            else:
+                line.say(pack_answer(answer))
+                last = _pour(line, answer, answer.rest, report)
             signal.setitimer(signal.ITIMER_REAL, 0)
             if last:
                 return
@@ -252,6 +264,33 @@ def serve(input_fd: int, output_fd: int) -> None:
                 # Arrays in cycles are few for the collector's count, and large.
                 gc.collect()
             del answer
+
+
+def _pour(line: Line, answer: Answer, rest: Iterator[bytes], report: Report) -> bool:
+    """Make the rest of an answer and send it on the way; whether the process ends after that."""
+    began = time.monotonic()
+    kind = "end"
+    try:
+        waiting: list[bytes] = []
+        size = 0
+        for chunk in rest:
+            waiting.append(chunk)
+            size += len(chunk)
+            if size >= _TOGETHER:
+                line.say(pack_piece(waiting))
+                waiting, size = [], 0
+        line.say(pack_piece(waiting))
+    except (ParentGone, MemoryError):
+        raise
+    except ClientLeft:
+        kind = "broken"
+    except Exception as error:
+        kind = "broken"
+        report("an answer broke off", error)
+    last = _resident() > _LARGE and _is_bloated(answer)
+    cost = answer.cost._replace(write_seconds=time.monotonic() - began)
+    line.say(pack(kind, {"cost": cost._asdict(), "last": last}))
+    return last
 
 
 def main() -> int:

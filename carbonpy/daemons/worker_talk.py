@@ -4,6 +4,10 @@
     setup    how to make the service    (first)
     rules    texts of the rules files
     query    a Query                                 answer  an Answer without its body, which follows as it is
+                                                     piece   (size) more of the body of an answer with the field
+                                                             ``more``, which follows as it is
+                                                     end     (cost) that was all of it
+                                                     broken  the rest cannot be made
     leave    the client has left
     points   cached points of metrics        <-      peek    metrics
     named    done                            <-      names   bring what was noted into the catalogue
@@ -49,7 +53,10 @@ def unpack_query(parcel: Parcel) -> Query:
 
 
 def pack_answer(answer: Answer, last: bool = False) -> list[Blob]:
-    """The parcel ``answer``, which does not have the body, and the pieces of that.  last: the process ends after it."""
+    """The parcel ``answer``, which does not have the body, and the pieces of that.  last: the process ends after it.
+
+    The `rest` of an answer is to follow in parcels ``piece``.
+    """
     fields: dict[str, Any] = {
         "content_type": answer.content_type,
         "status": answer.status,
@@ -60,6 +67,8 @@ def pack_answer(answer: Answer, last: bool = False) -> list[Blob]:
     }
     if last:
         fields["last"] = True
+    if answer.rest is not None:
+        fields["more"] = True
     return [*pack("answer", {**fields, "size": sum(map(len, answer.chunks))}), *answer.chunks]
 
 
@@ -74,6 +83,11 @@ def unpack_answer(fields: dict[str, Any], chunks: Sequence[bytes]) -> Answer:
         cost=Cost(**fields["cost"]),
         partial=tuple(fields["partial"]),
     )
+
+
+def pack_piece(chunks: Sequence[bytes]) -> list[Blob]:
+    """The parcel ``piece`` and what belongs to it."""
+    return [*pack("piece", {"size": sum(map(len, chunks))}), *chunks]
 
 
 def pack_peek(metrics: Iterable[str]) -> list[Blob]:

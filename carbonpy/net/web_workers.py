@@ -7,6 +7,7 @@ The law.
 * Every query ends: with its answer, or with a `QueryEnded` that says why there is none.  A process
   that takes longer than it may, or whose client has left and which does not heed it, is killed; the
   others go on.
+* An answer may come in parts: then its beginning is given out at once with a `Body`, which either ends or fails.
 * A process may ask back (`serve`); the reactor's thread is not held up by what it asks or answers.
 * The processes end when this one does.
 """
@@ -36,6 +37,7 @@ _GRACE = 2.0
 _PATIENCE = 2.0
 #: Bytes that are read from a process in one turn of the reactor.
 _READ_MOST = 1 << 19
+#: Larger pieces would be memory that the system has to clear first, which takes longer than to read them.
 _READ_PIECE = 1 << 16
 
 
@@ -61,10 +63,72 @@ class Bounds(NamedTuple):
 
 
 class Worked(NamedTuple):
-    """What a process has answered: the fields of its parcel ``answer``, and the body that followed it, in pieces."""
+    """What a process has answered: the fields of its parcel ``answer``, and the body that followed it, in pieces.
+
+    body: what is still to come of it.
+    """
 
     fields: dict[str, Any]
     chunks: Sequence[bytes]
+    body: Body | None = None
+
+
+class Body:
+    """The part of an answer that is still made.  Reactor thread only.
+
+    leave: to be called when nobody wants it any more.
+    """
+
+    def __init__(self, leave: Callable[[], None]) -> None:
+        self._leave = leave
+        self._came: list[bytes] = []
+        self._over: dict[str, Any] | None = None
+        self._failed = self._left = False
+        self._told: tuple[Callable[[bytes], None], Callable[[dict[str, Any]], None], Callable[[], None]] | None = None
+
+    def listen(
+        self, add: Callable[[bytes], None], end: Callable[[dict[str, Any]], None], fail: Callable[[], None]
+    ) -> None:
+        """Have `add` called with what came and comes, then `end` with the fields of the parcel ``end``, or `fail`."""
+        self._told = add, end, fail
+        came, self._came = self._came, []
+        for piece in came:
+            add(piece)
+        if self._failed:
+            fail()
+        elif self._over is not None:
+            end(self._over)
+
+    def add(self, piece: bytes) -> None:
+        """A piece came."""
+        if self._told is not None:
+            self._told[0](piece)
+        elif not self._left:
+            self._came.append(piece)
+
+    def end(self, fields: dict[str, Any]) -> None:
+        """All came."""
+        if not self._settled():
+            self._over = fields
+            if self._told is not None:
+                self._told[1](fields)
+
+    def fail(self) -> None:
+        """The rest will not come."""
+        if not self._settled():
+            self._failed = True
+            if self._told is not None:
+                self._told[2]()
+
+    def leave(self) -> None:
+        """Nobody wants it any more."""
+        self._told, self._came = None, []
+        if not (self._settled() or self._left):
+            self._left = True
+            self._leave()
+
+    def _settled(self) -> bool:
+        return self._failed or self._over is not None
 
 
 #: Answers what a process asks back: the parcel to send it, at once or later.
@@ -201,6 +265,8 @@ class _Job:
         self.pieces: Sequence[Blob] = ()
         self.worker: _Worker | None = None
         self.timer: Any = None
+        #: What is still made of its answer.
+        self.body: Body | None = None
 
     def settle(self) -> None:
         """Nothing more will be done because of the time."""
@@ -209,10 +275,12 @@ class _Job:
             timer.cancel()
 
     def fail(self, error: Exception) -> None:
-        """There is no answer."""
+        """There is no answer, or not all of it."""
         self.settle()
         if not self.result.called:
             self.result.errback(Failure(error))
+        elif self.body is not None:
+            self.body.fail()
 
     def succeed(self, worked: Worked) -> None:
         """There is one."""
@@ -322,12 +390,30 @@ class _Worker(ProcessProtocol):
     # ---- what the process does
 
     def outReceived(self, data: bytes) -> None:
-        data += self._more()
+        self._came(data)
+        # Twisted reads little at a time, and answers may be large.
+        pipe = self.transport.pipes.get(1)
+        size = 0
+        while pipe is not None and size < _READ_MOST:
+            try:
+                data = os.read(pipe.fd, _READ_PIECE)
+            except OSError:
+                break
+            if not data:  # the end, which Twisted will come across itself
+                break
+            size += len(data)
+            self._came(data)
+
+    def _came(self, data: bytes) -> None:
         while data:
             if self._missing:
-                self._chunks.append(data[: self._missing])
-                data = data[self._missing :]
-                self._missing -= len(self._chunks[-1])
+                piece, data = data[: self._missing], data[self._missing :]
+                self._missing -= len(piece)
+                body = None if self._job is None else self._job.body
+                if body is not None:
+                    body.add(piece)
+                else:
+                    self._chunks.append(piece)
             else:
                 first = self._buffer.first(data)
                 if first is None:
@@ -337,29 +423,32 @@ class _Worker(ProcessProtocol):
             if self._fields is not None and not self._missing:
                 self._answered()
 
-    def _more(self) -> bytes:
-        """What else is in the pipe: Twisted reads little at a time, and answers may be large."""
-        pipe = self.transport.pipes.get(1)
-        pieces: list[bytes] = []
-        size = 0
-        while pipe is not None and size < _READ_MOST:
-            try:
-                piece = os.read(pipe.fd, _READ_PIECE)
-            except OSError:
-                break
-            if not piece:  # the end, which Twisted will come across itself
-                break
-            pieces.append(piece)
-            size += len(piece)
-        return b"".join(pieces)
-
     def _take(self, parcel: Parcel) -> None:
         if parcel.kind == "answer":
-            self._fields, self._missing = parcel.fields, parcel.fields.pop("size")
+            if parcel.fields.pop("more", False):
+                self._begun(parcel.fields)
+            else:
+                self._fields, self._missing = parcel.fields, parcel.fields.pop("size")
+        elif parcel.kind == "piece":
+            self._missing = parcel.fields["size"]
+        elif parcel.kind in ("end", "broken"):
+            if parcel.kind == "broken" and self._job is not None and self._job.body is not None:
+                self._job.body.fail()
+            self._fields = parcel.fields
         elif parcel.kind == "log":
             log.error("{what}: {text}", what=parcel.fields["what"], text=parcel.fields["text"])
         else:
             maybeDeferred(self._pool.serve, parcel).addCallbacks(self.send, self._unserved)
+
+    def _begun(self, fields: dict[str, Any]) -> None:
+        """The beginning of an answer is there; its body comes in pieces."""
+        job = self._job
+        if job is not None:
+            job.body = Body(lambda: self.leave(job))
+            if job.result.called:
+                job.body.leave()
+            else:
+                job.result.callback(Worked(fields, (), job.body))
 
     def _unserved(self, failure: Failure) -> None:
         log.failure("a question of a process for queries could not be answered", failure)
@@ -381,7 +470,11 @@ class _Worker(ProcessProtocol):
             self._pool.free(self)
         if job is not None:
             job.worker = None
-            job.succeed(Worked(fields, chunks))
+            if job.body is None:
+                job.succeed(Worked(fields, chunks))
+            else:
+                job.settle()
+                job.body.end(fields)
 
     def processEnded(self, reason: Failure) -> None:
         job, self._job = self._job, None

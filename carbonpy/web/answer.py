@@ -2,6 +2,7 @@
 
 The law: a Query holds all that an answer depends on and an Answer is complete when it is made; both
 are plain values that can be pickled, so the work between them can be done in any thread or process.
+The exception are large answers for those who ask for them so: their end is made while their beginning is sent.
 Errors are short sentences in text/plain, so nothing that a client sent can become markup; what is
 not finite never reaches a JSON document.
 """
@@ -10,10 +11,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from carbonpy.errors import QueryError
 from carbonpy.web.parameters import Parameters
@@ -42,12 +43,36 @@ class Cost(NamedTuple):
 NO_COST = Cost()
 
 
+class Taking(Protocol):
+    """Takes the rest of an answer as it comes."""
+
+    def add(self, piece: bytes) -> None:
+        """Another piece."""
+
+    def end(self, cost: Cost) -> None:
+        """That was all, and this is what it took."""
+
+    def fail(self) -> None:
+        """There is more, but it cannot be had."""
+
+
+class Coming(Protocol):
+    """The rest of an answer, on its way from where it is made."""
+
+    def listen(self, taking: Taking) -> None:
+        """Give all that came and what will come to `taking`."""
+
+    def leave(self) -> None:
+        """Nobody wants it any more."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What goes back to the client.  `chunks` joined are the body.  Immutable.
 
     kept: seconds for which the very same bytes may be given to another client who asks the same; 0 not at all.
     partial: sentences about what may be missing because it could not be asked for.
+    rest: what follows `chunks`, made as it is taken.  coming: the same, made elsewhere.  Most answers have neither.
     """
 
     chunks: Sequence[bytes]
@@ -57,10 +82,12 @@ class Answer:
     kept: int = 0
     cost: Cost = NO_COST
     partial: tuple[str, ...] = ()
+    rest: Iterator[bytes] | None = None
+    coming: Coming | None = None
 
     @property
     def body(self) -> bytes:
-        """The whole body."""
+        """The whole body, but for what is still made."""
         return b"".join(self.chunks)
 
 

@@ -8,7 +8,9 @@ answer because it could not be asked for stands in the header X-Carbonpy-Partial
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import chain
 
 from carbonpy.web.answer import Answer
 
@@ -28,15 +30,26 @@ def pack(answer: Answer, accept_encoding: str) -> Answer:
     if answer.partial:
         headers += ((PARTIAL, " ".join("; ".join(answer.partial).split())[:500]),)
     size = sum(map(len, answer.chunks))
+    if answer.rest is not None:
+        headers += (("Vary", "Accept-Encoding"),)
+        if not accepts_gzip(accept_encoding):
+            return replace(answer, headers=headers)
+        rest = _compressed(chain(answer.chunks, answer.rest))
+        return replace(answer, headers=(*headers, ("Content-Encoding", "gzip")), chunks=[], rest=rest)
     if size < _GZIP_FROM:
         return replace(answer, headers=headers, chunks=[answer.body])
     headers += (("Vary", "Accept-Encoding"),)
     if not accepts_gzip(accept_encoding):
         return replace(answer, headers=headers, chunks=[answer.body] if size <= _JOINED else answer.chunks)
-    compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, 31)
-    pieces = [compressor.compress(chunk) for chunk in answer.chunks]
-    body = b"".join([*pieces, compressor.flush()])
+    body = b"".join(_compressed(answer.chunks))
     return replace(answer, headers=(*headers, ("Content-Encoding", "gzip")), chunks=[body])
+
+
+def _compressed(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, 31)
+    for chunk in chunks:
+        yield compressor.compress(chunk)
+    yield compressor.flush()
 
 
 def accepts_gzip(header: str) -> bool:

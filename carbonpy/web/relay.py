@@ -1,52 +1,120 @@
 """A large answer on its way to the client: piece by piece, as fast as the client takes it.
 
-The law: the reactor's thread handles one piece at a time, so others are served between two of them.  A client
-that takes nothing for a while is disconnected, since what it does not take stays in memory.
+The law: the reactor's thread handles little at a time, so others are served in between.  A client that takes nothing
+for a while is disconnected, since what it does not take stays in memory.  An answer that is still being made when its
+beginning is sent may turn out not to be had: then the connection is cut, so that nobody takes a part for the whole.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.interfaces import IPullProducer
+from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
+from carbonpy.web.answer import Coming, Cost
 
-@implementer(IPullProducer)
+
+def nobody_told(size: int, cost: Cost | None) -> None:
+    """The `done` for which nobody listens."""
+
+
+@implementer(IPushProducer)
 class Relay:
-    """Writes `chunks` to a Twisted `request` whose headers are set, and finishes it.  Reactor thread only.
+    """Writes `chunks`, and what is `coming` behind them, to a Twisted `request` whose headers are set, and finishes it.
 
-    patience: seconds without a piece taken after which the client is disconnected.
+    Reactor thread only.  patience: seconds without a piece taken after which the client is disconnected.
+    done: called at the end with the bytes that were sent, and what is known of the cost only then.
     """
 
-    def __init__(self, request: Any, chunks: Sequence[bytes], reactor: Any, patience: float) -> None:
+    def __init__(
+        self,
+        request: Any,
+        chunks: Sequence[bytes],
+        reactor: Any,
+        patience: float,
+        coming: Coming | None = None,
+        done: Callable[[int, Cost | None], None] = nobody_told,
+    ) -> None:
         self._request = request
         self._chunks = deque(chunks)
+        self._reactor = reactor
         self._patience = patience
-        self._stalled = reactor.callLater(patience, self._give_up)
-        request.registerProducer(self, False)
+        self._coming = coming
+        self._done = done
+        self._paused = self._ended = False
+        self._stalled: Any = None
+        self._cost: Cost | None = None
+        self._size = 0
+        request.registerProducer(self, True)
+        self._go()
+        if coming is not None:
+            coming.listen(self)
+
+    # ---- what comes
+
+    def add(self, piece: bytes) -> None:
+        """Another piece."""
+        if not self._ended:
+            self._chunks.append(piece)
+            self._go()
+
+    def end(self, cost: Cost) -> None:
+        """That was all."""
+        self._coming, self._cost = None, cost
+        self._go()
+
+    def fail(self) -> None:
+        """The rest cannot be had."""
+        self._coming = None
+        if not self._ended:
+            self._give_up()
+
+    # ---- Twisted
+
+    def pauseProducing(self) -> None:
+        """The client has enough for now."""
+        self._paused = True
+        if self._stalled is None and not self._ended:
+            self._stalled = self._reactor.callLater(self._patience, self._give_up)
 
     def resumeProducing(self) -> None:
-        """Twisted: the client can take more."""
-        if self._chunks:
-            self._stalled.reset(self._patience)
-            self._request.write(self._chunks.popleft())
-        else:
+        """The client can take more."""
+        self._paused = False
+        self._relax()
+        self._go()
+
+    def stopProducing(self) -> None:
+        """The client has left."""
+        if not self._ended:
+            self._end()
+
+    def _go(self) -> None:
+        while self._chunks and not self._paused:
+            piece = self._chunks.popleft()
+            self._size += len(piece)
+            self._request.write(piece)
+        if not (self._chunks or self._paused or self._ended or self._coming):
             self._end()
             self._request.unregisterProducer()
             self._request.finish()
 
-    def stopProducing(self) -> None:
-        """Twisted: the client has left."""
-        self._end()
-
     def _end(self) -> None:
+        self._ended = True
         self._chunks.clear()
-        if self._stalled.active():
-            self._stalled.cancel()
+        self._relax()
+        coming, self._coming = self._coming, None
+        if coming is not None:
+            coming.leave()
+        self._done(self._size, self._cost)
+
+    def _relax(self) -> None:
+        stalled, self._stalled = self._stalled, None
+        if stalled is not None and stalled.active():
+            stalled.cancel()
 
     def _give_up(self) -> None:
-        self._chunks.clear()
+        self._end()
         self._request.channel.forceAbortClient()

@@ -9,7 +9,7 @@ may lack something because a store could not be asked says so in a header and is
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timezone, tzinfo
 from zoneinfo import ZoneInfo
@@ -58,6 +58,8 @@ _SCRIPTS = ("json", "jsonp", "dygraph", "rickshaw")
 _IMAGES = ("png", "svg", "pdf")
 #: About how many bytes a point takes while it is written.
 _BYTES_PER_POINT = {"pickle": 60, "msgpack": 60, "rickshaw": 250, "dygraph": 150, "protobuf": 17, "carbonapi_v3_pb": 16}
+#: An answer of so many points may be made while it is sent.
+_STREAMED = 500_000
 _TEMPLATE = re.compile(r"template\[(.*).\Z", re.DOTALL)
 #: A target that is one metric, whose fetching needs neither a look-up nor a function.
 _PLAIN = re.compile(r"[A-Za-z_][\w.:/%#@+-]*\Z", re.ASCII)
@@ -248,23 +250,36 @@ class Renderer:
 
     # ---- the answer
 
-    def write(self, plan: Plan, result: Result, budget: Budget) -> Answer:
-        """The series in the format asked for.  Raises what the budget raises."""
+    def write(self, plan: Plan, result: Result, budget: Budget, streamed: bool = False) -> Answer:
+        """The series in the format asked for.  Raises what the budget raises.
+
+        streamed: whether an answer of very many points may be made while it is sent (`Answer.rest`).
+        """
         if not result.series and plan.format in BY_ACCEPT.values():
             if result.partial:
                 return replace(sentence(f"nothing found, but {result.partial[0]}", 503), partial=result.partial)
             return sentence("nothing matches", 404)
-        chunks: list[bytes] = []
-        for chunk in self._chunks(plan, result):
-            chunks.append(chunk)
-            budget(0)
-        content_type = CONTENT_TYPES[plan.format]
-        if plan.jsonp:
-            chunks = [plan.jsonp.encode() + b"(", *chunks, b")"]
-            content_type = "text/javascript"
+        made = self._made(plan, result, budget)
+        rest, chunks = (made, []) if streamed and result.cost.points >= _STREAMED else (None, list(made))
         kept = 0 if result.partial else plan.cache_seconds
-        headers = caching(kept, plan.wall)
-        return Answer(chunks, content_type, headers=headers, kept=kept, cost=result.cost, partial=result.partial)
+        return Answer(
+            chunks,
+            "text/javascript" if plan.jsonp else CONTENT_TYPES[plan.format],
+            headers=caching(kept, plan.wall),
+            kept=kept,
+            cost=result.cost,
+            partial=result.partial,
+            rest=rest,
+        )
+
+    def _made(self, plan: Plan, result: Result, budget: Budget) -> Iterator[bytes]:
+        if plan.jsonp:
+            yield plan.jsonp.encode() + b"("
+        for chunk in self._chunks(plan, result):
+            yield chunk
+            budget(0)
+        if plan.jsonp:
+            yield b")"
 
     def _chunks(self, plan: Plan, result: Result) -> Iterable[bytes]:
         answer, form = result.series, plan.format

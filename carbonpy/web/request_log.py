@@ -13,15 +13,18 @@ _MOST_CHARACTERS = 120
 _SOURCES = (("x-grafana-org-id", "org"), ("x-dashboard-id", "dashboard"), ("x-panel-id", "panel"))
 
 
-def line(client: str, query: Query, answer: Answer, seconds: float, cached: bool) -> str:
-    """``client method path status bytes ... targets`` of an answered request; seconds: from its arrival."""
+def line(client: str, query: Query, answer: Answer, size: int, seconds: float, cached: bool) -> str:
+    """``client method path status bytes ... targets`` of an answered request.
+
+    size: bytes of the body.  seconds: from its arrival.
+    """
     cost = answer.cost
     words = [
         client,
         query.method,
         _short(query.path),
         str(answer.status),
-        f"{sum(map(len, answer.chunks))} bytes",
+        f"{size} bytes",
         f"{seconds:.4f} s",
     ]
     if cached:

@@ -111,13 +111,16 @@ class Service:
         if events is not None:
             self._routes["/events"] = self._below["events"] = Events(events, tz).answer
 
-    def answer(self, query: Query, left: Callable[[], bool] = _never) -> Answer:
-        """The answer, ready to be sent.  `left`: whether the client is gone, so that the work can end."""
-        work = self.begin(query, left, at_once=False)
+    def answer(self, query: Query, left: Callable[[], bool] = _never, streamed: bool = False) -> Answer:
+        """The answer, ready to be sent.  `left`: whether the client is gone, so that the work can end.
+
+        streamed: whether a large answer may have a `rest`; what goes wrong with that is raised where it is taken.
+        """
+        work = self.begin(query, left, at_once=False, streamed=streamed and query.method != "HEAD")
         return work if isinstance(work, Answer) else work()
 
     def begin(
-        self, query: Query, left: Callable[[], bool] = _never, *, at_once: bool = True
+        self, query: Query, left: Callable[[], bool] = _never, *, at_once: bool = True, streamed: bool = False
     ) -> Answer | Callable[[], Answer]:
         """The answer if it is little work, else a function that makes it (and never raises either).
 
@@ -127,7 +130,7 @@ class Service:
         budget = Budget(self.limits, self._monotonic, left)
         if query.path == "/render":
             try:
-                return self._render(query, budget, at_once)
+                return self._render(query, budget, at_once, streamed)
             except Exception as error:
                 return self._packed(query, self._excuse(error))
         route = self._routes.get(query.path) or self._below.get(query.path.split("/")[1])
@@ -136,19 +139,23 @@ class Service:
         found = route
         return lambda: self._guarded(query, lambda: found(query, budget))
 
-    def _render(self, query: Query, budget: Budget, at_once: bool) -> Answer | Callable[[], Answer]:
+    def _render(
+        self, query: Query, budget: Budget, at_once: bool, streamed: bool
+    ) -> Answer | Callable[[], Answer]:
         renderer = self._renderer
         plan = renderer.plan(query)
         if not (at_once and renderer.is_small(plan)):
-            return lambda: self._guarded(query, lambda: self._written(plan, renderer.fetch(plan, budget), budget))
+            return lambda: self._guarded(
+                query, lambda: self._written(plan, renderer.fetch(plan, budget), budget, streamed)
+            )
         result = renderer.fetch(plan, budget)
         if result.cost.points > self.limits.direct_points:
             return lambda: self._guarded(query, lambda: self._written(plan, result, budget))
         return self._packed(query, self._written(plan, result, budget))
 
-    def _written(self, plan: Plan, result: Result, budget: Budget) -> Answer:
+    def _written(self, plan: Plan, result: Result, budget: Budget, streamed: bool = False) -> Answer:
         began = self._monotonic()
-        answer = self._renderer.write(plan, result, budget)
+        answer = self._renderer.write(plan, result, budget, streamed)
         return replace(answer, cost=answer.cost._replace(write_seconds=self._monotonic() - began))
 
     def _guarded(self, query: Query, work: Callable[[], Answer]) -> Answer:

@@ -29,7 +29,7 @@ from carbonpy.counters import CounterGroup
 from carbonpy.errors import CarbonError, QueryError
 from carbonpy.web import request_log
 from carbonpy.web.access import Origins, Users
-from carbonpy.web.answer import CARRIED, TEXT, Answer, Query, sentence
+from carbonpy.web.answer import CARRIED, TEXT, Answer, Cost, Query, sentence
 from carbonpy.web.dispatch import Dispatch
 from carbonpy.web.limits import DEFAULT_LIMITS, Limits
 from carbonpy.web.packing import PARTIAL, pack
@@ -206,7 +206,8 @@ class Root(Resource):
         return answer.addCallback(self._keep, key, query.now)
 
     def _keep(self, answer: Answer, key: bytes | None, now: float) -> Answer:
-        self._cache.put(key, answer, now)
+        if answer.coming is None:
+            self._cache.put(key, answer, now)
         return answer
 
     def _send_later(self, request: BoundedRequest, query: Query, later: Deferred[Answer]) -> None:
@@ -238,17 +239,28 @@ class Root(Resource):
             headers.addRawHeader(name.encode(), value.encode("utf-8", "replace"))
             if name == PARTIAL:
                 _log.warn("an answer lacks something: {what}", what=value)
-        headers.setRawHeaders(b"content-length", [str(sum(map(len, chunks))).encode()])
-        if self._log_requests:
-            client = getattr(request.getClientAddress(), "host", "-")
-            cached = any(name == "Age" for name, _ in answer.headers)
-            text = request_log.line(client, query, answer, self._clock() - query.now, cached)
-            _request_log.info("{line}", line=text)
+        if answer.coming is not None:
+
+            def done(size: int, cost: Cost | None) -> None:
+                self._note(request, query, answer if cost is None else replace(answer, cost=cost), size)
+
+            Relay(request, chunks, self._door.reactor, _PATIENCE, answer.coming, done)
+            return
+        size = sum(map(len, chunks))
+        headers.setRawHeaders(b"content-length", [str(size).encode()])
+        self._note(request, query, answer, size)
         if len(chunks) > _FEW_CHUNKS and request.method != b"HEAD":
             Relay(request, chunks, self._door.reactor, _PATIENCE)
         else:
             request.write(answer.body)
             request.finish()
+
+    def _note(self, request: BoundedRequest, query: Query, answer: Answer, size: int) -> None:
+        if self._log_requests:
+            client = getattr(request.getClientAddress(), "host", "-")
+            cached = any(name == "Age" for name, _ in answer.headers)
+            text = request_log.line(client, query, answer, size, self._clock() - query.now, cached)
+            _request_log.info("{line}", line=text)
 
 
 def _unknown() -> Answer:

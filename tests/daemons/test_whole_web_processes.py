@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -137,6 +138,39 @@ def test_large_answers_come_whole_and_a_client_may_leave_in_the_middle(
     rows = body.decode().splitlines()
     assert status == 200 and len(body) > 3_000_000 and len(rows) == len(METRICS)
     assert all(row.count(",") == 3 + 3599 for row in rows)
+
+
+def test_an_answer_that_breaks_off_is_no_whole_answer_to_the_client(
+    carbonpy_daemon: Callable[..., RunningDaemon],
+) -> None:
+    daemon = carbonpy_daemon(web_extra={"WEB_PROCESSES": 1, "HTTP_MAX_SECONDS": 30})
+    daemon.send_lines(lines(METRICS, int(time.time()) - 10, 2))
+    settle(daemon)
+    daemon.render("load.*", from_="-1min")
+    (process,) = processes(daemon)
+    stop = threading.Event()
+
+    def kill_when_it_works() -> None:
+        # The beginning of the answer is on its way when the process is halted.
+        while not stop.is_set():
+            if daemon.health()["web"]["busy"]:
+                time.sleep(0.05)
+                os.kill(process, signal.SIGKILL)
+                return
+
+    killer = threading.Thread(target=kill_when_it_works)
+    killer.start()
+    path = "/render?target=load.*&target=load.*&target=load.*&target=load.*&from=-1h&format=raw"
+    try:
+        status, body = daemon.get(path, timeout=30)
+        # It was killed before the beginning was sent: then there is a sentence.
+        assert status == 503 and b"died" in body, (status, body[:200])
+    except (http.client.IncompleteRead, ConnectionResetError):
+        pass
+    finally:
+        stop.set()
+        killer.join()
+    assert len(daemon.render("load.*", from_="-1min")) == len(METRICS)
 
 
 def test_processes_for_queries_end_with_the_daemon_whatever_they_do(one_process: RunningDaemon) -> None:

@@ -26,7 +26,10 @@ def read(size):
 
 def say(kind, fields=(), body=b""):
     fields = dict(fields, size=len(body)) if kind == "answer" else dict(fields)
-    data = b"".join(map(bytes, pack(kind, fields))) + body
+    write([*pack(kind, fields), body])
+
+def write(pieces):
+    data = b"".join(map(bytes, pieces))
     while data:
         data = data[os.write(1, data):]
 
@@ -41,6 +44,16 @@ while (parcel := receive(read)) is not None:
         os._exit(OUT_OF_MEMORY)
     elif what == "large":
         say("answer", {"what": what}, b"".join(bytes([number]) * 100_000 for number in range(200)))
+    elif what in ("parts", "breaks", "stalls", "dies"):
+        for number in range(30):
+            if number == 0:
+                write(pack("answer", {"more": True, "size": 0}))
+            write([*pack("piece", {"size": 100_000}), bytes([number]) * 100_000])
+        if what == "dies":
+            os._exit(3)
+        if what == "stalls":
+            time.sleep(60)
+        say("broken" if what == "breaks" else "end", {"cost": 7})
     elif what == "ask":
         say("question", {"n": 20})
         reply = receive(read)
@@ -74,6 +87,13 @@ def pool(processes=1, seconds=20.0, waiting=5, idle=60.0, serve=serve):
 
 def ask(pool, what):
     return pool.ask(pack("query", {"what": what}))
+
+def all_of(worked):
+    # A Deferred of the pieces, and what ended them.
+    over, pieces = Deferred(), []
+    worked.body.listen(pieces.append, lambda fields: over.callback((b"".join(pieces), fields)),
+                       lambda: over.callback((b"".join(pieces), None)))
+    return over
 
 @inlineCallbacks
 def refused(asked):
@@ -152,6 +172,50 @@ def test_large_answers_come_whole(tmp_path: Path) -> None:
         """
     worked = yield ask(pool(), "large")
     assert b"".join(worked.chunks) == b"".join(bytes([number]) * 100_000 for number in range(200))
+    """,
+    )
+
+
+def test_an_answer_may_come_in_parts_and_only_its_end_frees_the_process(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        """
+    workers = pool()
+    worked = yield ask(workers, "parts")
+    after = ask(workers, "next")
+    yield until("pieces have come", lambda: worked.body._came)
+    body, fields = yield all_of(worked)
+    assert body == b"".join(bytes([number]) * 100_000 for number in range(30)) and fields["cost"] == 7
+    worked = yield after
+    assert worked.fields["what"] == "next" and len(workers.pids) == 1
+    """,
+    )
+
+
+def test_an_answer_that_breaks_off_says_so_whatever_the_reason(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        """
+    workers = pool(seconds=0.5)
+    for what, killed, died in (("breaks", 0, 0), ("stalls", 1, 0), ("dies", 1, 1)):
+        worked = yield ask(workers, what)
+        body, fields = yield all_of(worked)
+        assert fields is None and body.startswith(bytes(100_000)), what
+        worked = yield ask(workers, "next")
+        assert (workers.killed.value, workers.died.value) == (killed, died), what
+    """,
+    )
+
+
+def test_the_process_of_a_client_that_left_in_the_middle_of_an_answer_ends_it(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        """
+    workers = pool(waiting=9)
+    worked = yield ask(workers, "stalls")
+    worked.body.leave()
+    worked = yield ask(workers, "next")
+    assert workers.killed.value == 1 and worked.fields["what"] == "next"
     """,
     )
 

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
+from carbonpy.web.answer import NO_COST, Cost, Taking
 from carbonpy.web.relay import Relay
 
 CHUNKS = [b"one", b"two", b"three"]
 
 
-class Taking:
-    """A request and its channel whose client takes a piece when the test says so."""
+class Full:
+    """A request and its channel whose client takes a piece when the test says so, and is full after it."""
 
     def __init__(self) -> None:
         self.channel = self
@@ -22,7 +23,7 @@ class Taking:
         self.finished = self.aborted = False
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
-        assert not streaming
+        assert streaming
         self.producer = producer
 
     def unregisterProducer(self) -> None:
@@ -31,6 +32,7 @@ class Taking:
     def write(self, data: bytes) -> None:
         assert not self.finished
         self.written.append(data)
+        self.producer.pauseProducing()
 
     def finish(self) -> None:
         assert self.producer is None and not self.finished
@@ -41,33 +43,86 @@ class Taking:
         self.producer.stopProducing()
 
 
+class Made:
+    """The rest of an answer, which comes when the test says so."""
+
+    def __init__(self) -> None:
+        self.taking: Taking | None = None
+        self.left = 0
+
+    def listen(self, taking: Taking) -> None:
+        self.taking = taking
+
+    def leave(self) -> None:
+        self.left += 1
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
 
 
 def test_every_piece_is_written_in_its_turn_and_then_the_answer_ends(clock: Clock) -> None:
-    request = Taking()
+    request = Full()
     Relay(request, CHUNKS, clock, 60)
     for count in (1, 2, 3):
+        assert request.written == CHUNKS[:count] and not request.finished
         clock.advance(50)  # slow, but not too slow
         request.producer.resumeProducing()
-        assert request.written == CHUNKS[:count] and not request.finished
-    request.producer.resumeProducing()
     assert request.finished and not request.aborted and not clock.getDelayedCalls()
 
 
 def test_a_client_that_takes_nothing_is_disconnected(clock: Clock) -> None:
-    request = Taking()
+    request = Full()
     Relay(request, CHUNKS, clock, 60)
-    request.producer.resumeProducing()
     clock.advance(61)
     assert request.aborted and request.written == CHUNKS[:1] and not clock.getDelayedCalls()
 
 
 def test_a_client_that_leaves_ends_it(clock: Clock) -> None:
-    request = Taking()
+    request = Full()
     relay = Relay(request, CHUNKS, clock, 60)
-    request.producer.resumeProducing()
     relay.stopProducing()
     assert not clock.getDelayedCalls() and not request.aborted and not request.finished
+
+
+def test_what_comes_later_follows_what_was_there_and_the_end_is_told(clock: Clock) -> None:
+    request, made, told = Full(), Made(), []
+    Relay(request, CHUNKS[:1], clock, 60, made, lambda size, cost: told.append((size, cost)))
+    assert made.taking is not None
+    made.taking.add(CHUNKS[1])
+    assert request.written == CHUNKS[:1]
+    request.producer.resumeProducing()
+    request.producer.resumeProducing()
+    clock.advance(1_000)  # the maker is slow, not the client
+    made.taking.add(CHUNKS[2])
+    assert request.written == CHUNKS and not request.finished and told == []
+    cost = Cost(series=3)
+    made.taking.end(cost)
+    assert not request.finished
+    request.producer.resumeProducing()
+    assert request.finished and told == [(11, cost)] and made.left == 0 and not clock.getDelayedCalls()
+
+
+def test_an_answer_that_breaks_off_is_cut_off_and_not_ended(clock: Clock) -> None:
+    request, made, told = Full(), Made(), []
+    Relay(request, CHUNKS[:1], clock, 60, made, lambda size, cost: told.append((size, cost)))
+    assert made.taking is not None
+    made.taking.fail()
+    made.taking.add(b"late")
+    assert request.aborted and not request.finished and request.written == CHUNKS[:1]
+    assert told == [(3, None)] and made.left == 0 and not clock.getDelayedCalls()
+
+
+@pytest.mark.parametrize("patient", [True, False])
+def test_the_maker_hears_of_a_client_that_is_gone(clock: Clock, patient: bool) -> None:
+    request, made = Full(), Made()
+    relay = Relay(request, CHUNKS, clock, 60, made)
+    if patient:
+        relay.stopProducing()
+    else:
+        clock.advance(61)
+    assert made.left == 1 and made.taking is not None
+    made.taking.add(b"late")
+    made.taking.end(NO_COST)
+    assert request.written == CHUNKS[:1] and not request.finished and not clock.getDelayedCalls()

@@ -58,7 +58,7 @@ def test_a_line_is_one_line_of_bounded_length_whatever_was_asked(targets, path, 
         Parameters([("target", target) for target in targets] + [("from", path)]),
         headers={"x-dashboard-id": dashboard},
     )
-    line = request_log.line("1.2.3.4", query, Answer([b"xy"]), 0.25, False)
+    line = request_log.line("1.2.3.4", query, Answer([b"xy"]), 2, 0.25, False)
     assert line.isprintable()
     assert len(line) < 1_500
     assert f" 200 2 bytes 0.2500 s dashboard={dashboard[:20] if dashboard[:20].isprintable() else ''}" in line
