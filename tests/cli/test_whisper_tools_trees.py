@@ -312,6 +312,22 @@ def test_killed_at_any_moment_every_file_is_the_old_or_the_new_one(tmp_path: Pat
         assert main(words) == 0
 
 
+def test_ctrl_c_ends_a_command_at_once_and_quietly(tmp_path: Path) -> None:
+    paths = lay(tmp_path, data_with(), 2000)
+    inodes = {path: path.stat().st_ino for path in paths}
+    line = [sys.executable, "-m", "carbonpy", "whisper", "resize", "--nobackup", str(tmp_path), "60:3000", "300:5000"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    child = subprocess.Popen(line, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                             start_new_session=True)  # fmt: skip
+    assert child.stderr is not None
+    until("it works", lambda: any(path.stat().st_ino != inodes[path] for path in paths[:100]), 60, 0.001)
+    os.killpg(child.pid, signal.SIGINT)
+    _, told = child.communicate(timeout=60)
+    assert (child.returncode, told) == (130, "")
+    assert any(path.stat().st_ino == inodes[path] for path in paths)
+    assert leftovers(tmp_path) == []
+
+
 def _processes_of(session: int) -> list[int]:
     """The processes of a session that still live."""
     found = []
