@@ -68,7 +68,7 @@ def connector(
     secure = None
     if _encrypted(own, options):
         secure = ClientTls(
-            host,
+            options.get("tls_name", host),
             ca=options.get("tls_ca", own.destination_ssl_ca),
             certificate=options.get("tls_certificate", own.destination_tls_certificate),
             key=options.get("tls_key", own.destination_tls_key),

@@ -2,8 +2,8 @@
 
 The law: pyOpenSSL and service_identity are wanted only where TLS is; a missing one, and files that do not fit, are a
 ConfigError when they are first needed.  TLS 1.2 is the oldest version spoken.  A client trusts a certificate that its
-authorities signed for the host's name, and nothing else, unless the name is not to be looked at.  A server with
-authorities for clients talks to those that show a certificate of theirs, and to nobody else.
+authorities signed for the host's name, and nothing else.  A server with authorities for clients talks to those that
+show a certificate of theirs, and to nobody else.
 """
 
 from __future__ import annotations
@@ -129,20 +129,16 @@ class ClientTls:
     """What connections to one host need.  Immutable.
 
     host: the name or address that the certificate must be for.  ca: a PEM file with the authorities to trust; "" for
-    the system's.  certificate, key: PEM files, what we show to a server that asks; "" for nothing.  verify_host:
-    whether the name is looked at.  Raises ConfigError.
+    the system's.  certificate, key: PEM files, what we show to a server that asks; "" for nothing.  Raises ConfigError.
     """
 
-    def __init__(
-        self, host: str, *, ca: str = "", certificate: str = "", key: str = "", verify_host: bool = True
-    ) -> None:
+    def __init__(self, host: str, *, ca: str = "", certificate: str = "", key: str = "") -> None:
         self._host = host
         self._context = _context(certificate, key, ca)
         if not ca:
             self._context.set_default_verify_paths()
         self._name = _service(host)
         self._is_address = _is_address(host)
-        self._verify_host = verify_host
 
     def clientConnectionForTLS(self, protocol: Any) -> Any:
         """A connection that has just been made."""
@@ -152,8 +148,7 @@ class ClientTls:
         if not self._is_address:
             connection.set_tlsext_host_name(_ascii(self._host))
         advice = "give its authority's certificate as the CA, if it may be trusted"
-        wanted = (self._host, self._name) if self._verify_host else None
-        connection.set_verify(SSL.VERIFY_PEER, _Verdict(protocol, wanted, advice))
+        connection.set_verify(SSL.VERIFY_PEER, _Verdict(protocol, (self._host, self._name), advice))
         return connection
 
 

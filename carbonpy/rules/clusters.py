@@ -58,8 +58,9 @@ class Cluster:
     """Servers, and who of them gets a name.  Immutable.
 
     `options` has for each server how it is spoken to: ``protocol``, ``compression``, ``tls`` (True) with ``tls_ca``,
-    ``tls_certificate``, ``tls_key``, ``policy``, and ``unix``, the path of a socket to connect to in place of host and
-    port; for a file ``protocol`` is ``file`` and ``path`` its path.  What is not in it is for the settings to say.
+    ``tls_certificate``, ``tls_key`` and ``tls_name``, ``policy``, and ``unix``, the path of a socket to connect to in
+    place of host and port; for a file ``protocol`` is ``file`` and ``path`` its path.  What is not in it is for the
+    settings to say.
     """
 
     name: str
@@ -211,19 +212,20 @@ def _options(
         if tls is not None:
             options["tls"] = tls
     elif isinstance(tls, dict):
-        known = ("ca", "certificate", "key")
+        known = ("ca", "certificate", "key", "name")
         problems.keys(f"{where}.tls", tls, known)
         options["tls"] = True
         for key in known:
             if key in tls:
                 if not isinstance(tls[key], str) or not tls[key]:
-                    problems.add(f"{where}.tls.{key}", "has to be the path of a PEM file")
+                    what = "the name in the server's certificate" if key == "name" else "the path of a PEM file"
+                    problems.add(f"{where}.tls.{key}", f"has to be {what}")
                 else:
                     options[f"tls_{key}"] = tls[key]
         if "key" in tls and "certificate" not in tls:
             problems.add(f"{where}.tls", "has a key and no certificate; add certificate")
     else:
-        problems.add(f"{where}.tls", "has to be true, false, or a mapping with ca, certificate and key")
+        problems.add(f"{where}.tls", "has to be true, false, or a mapping with ca, certificate, key and name")
     if options.get("compression", "none") != "none" and options.get("protocol") != "line":
         problems.add(where, "compression is for lines over TCP; add protocol: line, or remove it")
     if options.get("tls") and options.get("protocol") == "udp":

@@ -68,6 +68,7 @@ def problems(clusters: str = CLUSTERS, routes: str = ROUTES) -> list[str]:
             "x: {type: forward, tls: yes please, servers: ['h:1']}",
             "clusters.x.tls: has to be true, false, or a mapping",
         ),
+        ("x: {type: forward, tls: {name: 7}, servers: ['h:1']}", "clusters.x.tls.name: has to be the name in the "),
         ("x: {type: forward, tls: {key: /k}, servers: ['h:1']}", "clusters.x.tls: has a key and no certificate; add"),
         ("x: {type: forward, tls: true, protocol: udp, servers: ['h:1']}", "clusters.x: tls is not for udp; use "),
     ],
