@@ -170,7 +170,7 @@ class Courier:
 
     def works(self) -> None:
         """The peer takes what we send."""
-        if self.failures:
+        if self.why:
             log.info("{label}: takes points again", label=self.label)
         self.failures = 0
         self.why = ""
@@ -182,7 +182,8 @@ class Courier:
         if not self.acknowledges:
             self.on_welcome()
         self.acknowledges = True
-        self.works()
+        # Not more than that: one whose disk is full welcomes us, too, and hangs up when it gets something.
+        self.failures = 0
 
     def unwelcome(self) -> None:
         """The peer did not answer our hello in time, though it did earlier."""
@@ -374,6 +375,7 @@ class Sender(Protocol):
             self._last.popleft()
             count += 1
         if count:
+            self._courier.works()
             self._outbox.arrived(count)
             self._courier.on_room()
             self.pump()

@@ -135,6 +135,32 @@ def test_an_acknowledged_chunk_has_arrived_when_the_peer_says_so(place: Path) ->
     assert [acknowledged.parted(frame) for frame in world.frames()[1:]] == [(1, b"m 2 1\n")]
 
 
+def test_a_peer_that_takes_nothing_is_tried_again_after_growing_pauses_however_often_it_welcomes_us(
+    place: Path,
+) -> None:
+    """Such as a cache whose disk is full."""
+    world = World(place, "auto")
+    world.courier.start()
+    world.put(1)
+    for _ in range(600):
+        if world.courier.connected:
+            world.protocols[-1].dataReceived(acknowledged.WELCOME)
+            assert world.frames()[1:] and not world.courier.failed
+            world.lose()
+        world.clock.advance(0.1)
+    assert 12 <= world.courier.connects <= 25
+    assert world.courier.why
+    until = world.clock.seconds() + 6.0
+    while not world.courier.connected:
+        assert world.clock.seconds() < until
+        world.clock.advance(0.1)
+    world.protocols[-1].dataReceived(acknowledged.WELCOME + acknowledged.ack(1, 0.0))
+    assert world.courier.why == "" and world.outbox.delivered.value == 1
+    world.lose()
+    world.clock.advance(0.3)
+    assert world.courier.connected, "it took something, so it is tried at once"
+
+
 def test_a_peer_that_does_not_acknowledge_gets_plain_frames_after_a_moment(place: Path) -> None:
     world = World(place, "auto")
     world.courier.start()
