@@ -18,6 +18,8 @@ from carbonpy.hashing.destination import Destination, parse_destination
 from carbonpy.rules.ini import DEFAULT, Option, Section, read_ini, shown
 from carbonpy.rules.pattern import compile_pattern
 
+#: Patterns that are found in every name.
+_EVERYTHING = ("", ".*", "^.*", "^.*$", ".*$", "^", "$", ".", ".+")
 _BOOLEANS = {
     **dict.fromkeys(("1", "yes", "true", "on"), True),
     **dict.fromkeys(("0", "no", "false", "off"), False),
@@ -154,4 +156,14 @@ class _Reader:
             self._problems.append(f"{self._filename}:1: there is no default; add a section with default = true")
         if self._problems or self._default is None:
             raise ConfigError("\n".join(self._problems))
-        return [*self._rules, self._default]
+        rules = [*self._rules, self._default]
+        for number, rule in enumerate(rules):
+            if rule.pattern in _EVERYTHING and not rule.proceeds:
+                # A default has to be there, even where nothing is left for it.
+                self.warnings.extend(
+                    f"{self._filename}:{unseen.line} [{shown(unseen.name)}] is never reached: [{shown(rule.name)}] in "
+                    f"line {rule.line} takes everything; add continue = true there, or remove one of them"
+                    for unseen in rules[number + 1 : -1]
+                )
+                break
+        return rules

@@ -185,7 +185,7 @@ class _Reader:
                 if regex is None:
                     self._problems.add(f"{where}.route_using", "needs an expression in match to take its key from")
                 else:
-                    using = self._replacement(f"{where}.route_using", template, regex)
+                    using = self._replacement(f"{where}.route_using", template, regex, names=False)
             self.routes.append(MatchRoute(label, regex, clusters, stop, validation, using))
             if regex is None and stop and validation is None and not self._ended_by:
                 self._ended_by = where
@@ -321,9 +321,15 @@ class _Reader:
             self._problems.add(place, f"{shown(text)}: {error}")
             return None
 
-    def _replacement(self, place: str, template: object, regex: re.Pattern[str]) -> Replacement | None:
+    def _replacement(
+        self, place: str, template: object, regex: re.Pattern[str], names: bool = True
+    ) -> Replacement | None:
+        """The replacement that `template` is; with `names` it makes names, which lines have to carry."""
         if not isinstance(template, str):
             self._problems.add(place, "has to be a text, in quotes")
+            return None
+        if names and (not template.isprintable() or " " in template):
+            self._problems.add(place, f"{shown(template)!r} makes names with white space or what cannot be printed")
             return None
         try:
             return read_replacement(template, regex)

@@ -39,6 +39,15 @@ def test_sections_without_a_say_are_warnings() -> None:
     )
 
 
+def test_what_is_never_reached_is_a_warning() -> None:
+    text = "[all]\npattern = .*\ndestinations = a:1\n[web]\npattern = ^web\ndestinations = b:1\n" + DEFAULT
+    assert RelayRules.parse(text, "r.conf").warnings == (
+        "r.conf:4 [web] is never reached: [all] in line 1 takes everything; add continue = true there, or remove one "
+        "of them",
+    )
+    assert RelayRules.parse(text.replace(".*\n", ".*\ncontinue = true\n"), "r.conf").warnings == ()
+
+
 def test_the_default_stands_last_wherever_it_is_written() -> None:
     rules = RelayRules.parse(DEFAULT + "[web]\npattern = ^web\ndestinations = a:1, b:1\n", "r.conf")
     assert destinations(rules, "WEB.cpu") == ["a:1", "b:1"]

@@ -111,6 +111,8 @@ def test_one_server_has_one_set_of_options() -> None:
         ("- {rewrite: a}", "routes[0]: has no into; write what the match becomes"),
         ("- {rewrite: '*', into: x}", "routes[0].rewrite: '*' is no expression; write '.*' for the whole name"),
         ("- {rewrite: a, into: 1}", "routes[0].into: has to be a text, in quotes"),
+        ("- {rewrite: a, into: 'b c'}", "routes[0].into: 'b c' makes names with white space or what cannot be printed"),
+        ('- {rewrite: a, into: "b\\ud800"}', r"routes[0].into: 'b' makes names with white space or what cannot be "),
         ("- {cleanse: 1}", "routes[0].cleanse: has to be true, or the characters that may stay, such as '-_:#'"),
         ("- {set_tags_apart: false}", "routes[0].set_tags_apart: has to be true; leave it out to keep tags in names"),
         ("- {aggregate: a, expire: 9, compute: {sum: x}}", "routes[0].every: is missing; write a number from 1 on"),
