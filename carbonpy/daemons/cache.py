@@ -453,6 +453,7 @@ class CacheDaemon:
                     log.info("{change}", change=str(change))
                 self._apply(reloaded(self.settings, new))
         self.listening.renew()
+        self.web.renew()
         self.reload_rules()
 
     def _apply(self, settings: Settings) -> None:

@@ -16,7 +16,7 @@ from twisted.internet import tcp, unix
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.logger import Logger
 
-from carbonpy.errors import CarbonError, ConfigError
+from carbonpy.errors import ConfigError
 from carbonpy.net.receivers import (
     LineReceiver,
     PickleReceiver,
@@ -96,12 +96,9 @@ class Listening:
         return port
 
     def renew(self) -> None:
-        """Read the certificates again; when they cannot be used, that is said and the old ones stay."""
+        """Read the certificate again, for connections to come."""
         if self._tls is not None:
-            try:
-                self._tls.renew()
-            except CarbonError as error:
-                log.error("{sentence}; the certificate read before stays in use", sentence=str(error))
+            self._tls.renew()
 
     def close(self) -> Deferred[Any]:
         """Listen no more.  Connections live on; `Receivers.stop` ends them."""

@@ -160,8 +160,8 @@ def run(settings: Settings) -> int:
             failures.append(error)
             reactor.stop()
 
-    # What needs a restart is everything; whoever sends it to all daemons does not mean to end this one.
-    signal.signal(signal.SIGHUP, lambda number, frame: None)
+    # What needs a restart is everything but the certificate; who sends it to all daemons does not mean to end this one.
+    signal.signal(signal.SIGHUP, lambda number, frame: reactor.callFromThread(daemon.web.renew))
     reactor.callWhenRunning(start)
     reactor.addSystemEventTrigger("before", "shutdown", daemon.stop)
     reactor.run()

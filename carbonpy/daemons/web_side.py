@@ -126,6 +126,11 @@ class WebSide:
             return self._reactor.listenSSL(web.http_port, self.site, self._tls, **where)
         return self._reactor.listenTCP(web.http_port, self.site, **where)
 
+    def renew(self) -> None:
+        """Read the certificate again, for connections to come."""
+        if self._tls is not None:
+            self._tls.renew()
+
     def rules_changed(self) -> None:
         """Tell the processes of other rules for new files."""
         if self.workers is not None:

@@ -13,10 +13,12 @@ import weakref
 from typing import Any
 
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from carbonpy.errors import ConfigError
 
+log = Logger("listener")
 #: Part of OpenSSL's reason -> what it means; the first that fits.
 _REASONS = (
     ("peer did not return a certificate", "it shows no certificate, and this port asks for one"),
@@ -110,8 +112,11 @@ class ServerTls:
         return context
 
     def renew(self) -> None:
-        """Read the files again, for connections to come.  Raises ConfigError, and keeps what there was."""
-        self._context = self._made()
+        """Read the files again, for connections to come; if they cannot be used, say so and keep what there was."""
+        try:
+            self._context = self._made()
+        except ConfigError as error:
+            log.error("{sentence}; the certificate read before stays in use", sentence=str(error))
 
     def serverConnectionForTLS(self, protocol: Any) -> Any:
         """A connection for a client that has just come."""

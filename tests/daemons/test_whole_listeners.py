@@ -246,6 +246,27 @@ def test_a_full_cache_pauses_encrypted_and_compressed_senders_and_loses_nothing(
     assert ledger["written"] == 80_000 and dropped(ledger) == 0
 
 
+def test_at_the_limit_of_connections_a_further_sender_waits_whatever_it_speaks(
+    carbonpy_daemon: Start, tmp_path: Path
+) -> None:
+    place = Place(carbonpy_daemon, tmp_path, MAX_RECEIVER_CONNECTIONS=2)
+    first = place.secure("line+tls", place.context())
+    second = socket.create_connection(("127.0.0.1", place.ports["line+gzip"]), timeout=20)
+    second.sendall(encoder("gzip")(text_of("second")))
+    until_received(place.daemon, 100)
+    with socket.socket(socket.AF_UNIX) as third:
+        third.connect(str(place.unix))
+        third.sendall(text_of("third"))
+        first.sendall(text_of("first"))
+        ledger = until_received(place.daemon, 200)
+        assert ledger["received"] == 200
+        first.close()
+        until_received(place.daemon, 300)
+        second.close()
+    place.talk("line+tls", text_of("fourth"), place.context())
+    assert dropped(until_received(place.daemon, 400)) == 0
+
+
 # ---- sockets of this machine
 
 

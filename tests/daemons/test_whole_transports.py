@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +14,7 @@ from typing import Any
 import pytest
 from support.certificates import Authority
 from support.ports import free_ports
-from support.running import RunningDaemon, dropped
+from support.running import REPOSITORY, RunningDaemon, dropped
 from support.running_relay import RunningRelay
 from support.waiting import until
 from support.whole import until_received
@@ -155,3 +158,32 @@ def test_a_relay_says_why_it_does_not_send_and_keeps_every_point(
         relay.reload()
     relay.wait_until_delivered(len(LINES))
     assert until_received(cache, len(LINES))["received"] - dropped(cache.ledger()) == len(LINES)
+
+
+def test_a_relay_listens_in_the_same_ways(
+    carbonpy_daemon: Start, relays: Callable[..., RunningRelay], tmp_path: Path
+) -> None:
+    """Lines that came compressed and encrypted go out as any others."""
+    authority = Authority("a test's authority")
+    ca = authority.file(tmp_path, "ca")
+    certificate, key = authority.files(tmp_path, "server", ["localhost"])
+    gzip_tls, lz4 = free_ports(2)
+    cache = carbonpy_daemon()
+    relay = relays(
+        [f"127.0.0.1:{cache.pickle_port}:a"],
+        {
+            "LISTENERS": f"line+gzip+tls://127.0.0.1:{gzip_tls}, line+lz4://127.0.0.1:{lz4}",
+            "TLS_CERTIFICATE": certificate,
+            "TLS_KEY": key,
+        },
+    )
+    text = "\n".join(LINES).encode()
+    for options in (["--port", str(gzip_tls), "--gzip", "--tls", "--tls-ca", ca], ["--port", str(lz4), "--lz4"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "carbonpy", "send", "--host", "localhost", *options],
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, input=text, capture_output=True, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    relay.wait_until_delivered(2 * len(LINES))
+    ledger = until_received(cache, 2 * len(LINES))
+    assert ledger["received"] == 2 * len(LINES) and dropped(ledger) == 0

@@ -143,8 +143,17 @@ def test_it_answers_over_https(tmp_path: Path) -> None:
     service.start()
     try:
         assert service.get("/render?target=a.*&format=json") == (200, b"[]")
+        before = _certificate(service)
+        for name, pem in zip(("cert.pem", "key.pem"), pair("localhost")):
+            (tmp_path / name).write_bytes(pem)
+        service.reload()
+        until("the renewed certificate is shown", lambda: _certificate(service) != before)
     finally:
         service.kill()
+
+
+def _certificate(service: RunningWeb) -> str:
+    return ssl.get_server_certificate(("127.0.0.1", service.http_port), timeout=20)
 
 
 def _get_securely(service: RunningWeb, path: str, timeout: float = 20.0) -> tuple[int, bytes]:

@@ -261,8 +261,7 @@ def test_certificates_are_renewed_for_connections_to_come(loop, authority, tmp_p
     endpoint = ClientEndpoint(loop.reactor, "localhost", port, secure=secure)
     assert "has expired" in refused(loop, endpoint)
     (tmp_path / "server.pem").write_text("not a certificate")
-    with pytest.raises(ConfigError):
-        options.renew()
+    options.renew()
     assert "has expired" in refused(loop, endpoint)
     authority.files(tmp_path, "server", ["localhost"])
     options.renew()
