@@ -306,7 +306,10 @@ def test_killed_at_any_moment_every_file_is_the_old_or_the_new_one(tmp_path: Pat
             if command == "fill":
                 assert len(slots.slots) == 60
             elif command == "resize":
-                assert slots.slots.tolist() == known_of(old, HEADER.archives[0]).slots.tolist()
+                # At the old edge one coarse value may have come in addition.
+                kept = known_of(old, HEADER.archives[0])
+                before = dict(zip(kept.slots.tolist(), kept.values.tolist()))
+                assert before.items() <= dict(zip(slots.slots.tolist(), slots.values.tolist())).items()
             else:
                 assert (slots.values == 7.0).sum() == 50
         assert main(words) == 0
