@@ -77,6 +77,8 @@ def check(
         errors.extend(_web_files(settings))
     if program != "web":
         _listening(settings, errors, warnings)
+    if program in ("relay", "aggregator"):
+        _sending(settings, errors, warnings)
     warnings.extend(_directories(settings))
     warnings.extend(_zones(settings))
     return Report(tuple(errors), tuple(warnings), settings)
@@ -161,6 +163,28 @@ def _listening(settings: Settings, errors: list[str], warnings: list[str]) -> No
     elif own.tls_certificate or own.tls_key or own.tls_client_ca:
         name = "TLS_CERTIFICATE" if own.tls_certificate else "TLS_KEY" if own.tls_key else "TLS_CLIENT_CA"
         warnings.append(f"{where(name)} is not used; add a listener like line+tls://0.0.0.0:2203 to LISTENERS")
+
+
+def _sending(settings: Settings, errors: list[str], warnings: list[str]) -> None:
+    """What is wrong with the way in which destinations are spoken to."""
+    own, section = settings.own, settings.rows[0].section
+
+    def where(name: str) -> str:
+        return f"{settings.origins.get((section, name), name)} {name}"
+
+    if own.destination_compression != "none" and own.destination_protocol != "line" and not own.clusters:
+        warnings.append(
+            f"{where('DESTINATION_COMPRESSION')} = {own.destination_compression} is for lines, so it is not used; "
+            "add DESTINATION_PROTOCOL = line, or remove it"
+        )
+    if own.destination_transport == "ssl" and own.destination_protocol != "udp":
+        from carbonpy.net.tls import ClientTls  # brings Twisted in, which nothing else here needs
+
+        files = {"ca": own.destination_ssl_ca, "certificate": own.destination_tls_certificate}
+        try:
+            ClientTls("localhost", **files, key=own.destination_tls_key)
+        except ConfigError as error:
+            errors.append(f"{where('DESTINATION_TRANSPORT')} = ssl: {error}")
 
 
 def _certificates(where: str, certificate: str, key: str, client_ca: str = "") -> Iterator[str]:

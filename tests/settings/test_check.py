@@ -208,3 +208,19 @@ def test_a_certificate_of_the_web_service_is_looked_into(tmp_path: Path) -> None
     (tmp_path / "cert.pem").write_text("-")
     (error,) = check(configured(tmp_path, f"[cache]\n[web]\nHTTP_TLS_CERTIFICATE = {tmp_path}/cert.pem\n")).errors
     assert "there is no certificate in this file" in error
+
+
+@pytest.mark.parametrize("section", ["relay", "aggregator"])
+def test_how_destinations_are_spoken_to_is_looked_at(tmp_path: Path, section: str) -> None:
+    def report_of(text: str) -> tuple[tuple[str, ...], list[str]]:
+        place = f"STORAGE_DIR = {tmp_path}\nDESTINATIONS = a:1\nRELAY_METHOD = constant\n"
+        report = check(configured(tmp_path, f"[{section}]\n{place}{text}\n"), program=section)
+        return report.errors, [warning for warning in report.warnings if "DESTINATION_" in warning]
+
+    ca = Authority("test").file(tmp_path, "ca")
+    assert report_of(f"DESTINATION_TRANSPORT = ssl\nDESTINATION_SSL_CA = {ca}") == ((), [])
+    assert report_of("DESTINATION_PROTOCOL = line\nDESTINATION_COMPRESSION = lz4") == ((), [])
+    (error,), _ = report_of("DESTINATION_TRANSPORT = ssl\nDESTINATION_SSL_CA = /none.pem")
+    assert "DESTINATION_TRANSPORT = ssl: /none.pem: it cannot be read" in error
+    errors, (warning,) = report_of("DESTINATION_COMPRESSION = gzip")
+    assert not errors and "DESTINATION_COMPRESSION = gzip is for lines, so it is not used" in warning
