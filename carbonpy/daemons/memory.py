@@ -10,6 +10,8 @@ import ctypes
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 #: Arrays from this size on are mapped on their own, and unmapped when they go.
 _BYTES = 131072
+#: Free memory at the end of the heap up to this size stays: who answers queries would get and give it each time.
+_KEPT = 1 << 20
 
 
 def give_back() -> None:
@@ -23,7 +25,7 @@ def give_back() -> None:
     except (OSError, AttributeError):
         return
     mallopt(_M_MMAP_THRESHOLD, _BYTES)
-    mallopt(_M_TRIM_THRESHOLD, _BYTES)
+    mallopt(_M_TRIM_THRESHOLD, _KEPT)
 
 
 def trim() -> None:

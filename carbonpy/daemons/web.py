@@ -10,6 +10,7 @@ in the processes that answer queries, never in the reactor's thread.
 
 from __future__ import annotations
 
+import gc
 import signal
 from typing import Any
 
@@ -92,6 +93,9 @@ class WebDaemon:
         listener_log.info("listening on {type} {host}:{port}", type=where.type, host=where.host, port=where.port)
         # The first look at a large tree takes a while; whoever asks meanwhile waits for it.
         deferToThread(self._names.refresh).addErrback(lambda failure: log.failure("the tree cannot be read", failure))
+        # What lives as long as the daemon need not be looked at by the collector.
+        gc.collect()
+        gc.freeze()
         self.ready = True
         log.info(
             "carbonpy web {version}, instance {instance}, is ready",

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from carbonpy.series.series import Series, Values
 
-#: Values to a JSON list of numbers without white space, null for what is not finite.
-Numbers = Callable[[Values], bytes]
+#: Values (or whole numbers) to a JSON list of numbers without white space, null for what is not finite.
+Numbers = Callable[[NDArray[Any]], bytes]
 _MOST_GRIDS = 64
 #: A series of fewer points is done sooner with a template.
 _LONG = 100
@@ -39,7 +39,7 @@ def fast_numbers() -> Numbers | None:
         return None
     dumps, option = orjson.dumps, orjson.OPT_SERIALIZE_NUMPY
 
-    def numbers(values: Values) -> bytes:
+    def numbers(values: NDArray[Any]) -> bytes:
         return dumps(np.ascontiguousarray(values), option=option)
 
     return numbers
@@ -131,7 +131,7 @@ class _Templates:
         if not len(values):
             return b"[]"
         if self._numbers is not None and len(values) >= _LONG and isinstance(times, range):
-            around = self._around.get(times) or self._make_around(times)
+            around = self._around.get(times) or self._make_around(times, self._numbers)
             if around is not None:
                 return _laid(self._numbers(values), around)
         filled: Any = self._template(times) % tuple(_written(values, self._numbers))
@@ -152,21 +152,26 @@ class _Templates:
             self._made[key] = made
         return made
 
-    def _make_around(self, times: range) -> _Around | None:
+    def _make_around(self, times: range, numbers: Numbers) -> _Around | None:
         """None where timestamps have different widths."""
         if times[0] < 0 or len(str(times[0])) != len(str(times[-1])):
             return None
         if len(self._around) >= _MOST_GRIDS:
             self._around.clear()
-        before, after = self._before.replace("@", "%d"), self._after.replace("@", "%d")
         # Each point has its timestamp once, before its value or after it.
-        between = (after + ", " + before) * (len(times) - 1)
-        text = (between % tuple(times[1:] if "@" in self._before else times[:-1])).encode()
-        width = len(text) // (len(times) - 1)
+        written = times[1:] if "@" in self._before else times[:-1]
+        start, _, end = f"{self._after}, {self._before}".partition("@")
+        digits = np.frombuffer(numbers(np.arange(written.start, written.stop, written.step))[1:], np.uint8)
+        digits = digits.reshape(len(written), -1)
+        pattern = np.frombuffer(f"{start}{times[0]}{end}".encode(), np.uint8)
+        width = len(pattern)
+        gaps = np.empty((len(written), width), np.uint8)
+        gaps[:] = pattern
+        gaps[:, len(start) : len(start) + digits.shape[1] - 1] = digits[:, :-1]
         first = "[" + self._before.replace("@", str(times[0]))
         last = self._after.replace("@", str(times[-1])) + "]"
         shift = np.arange(len(times)) * (width - 1) + len(first) - 1
-        around = _Around(first.encode(), np.frombuffer(text, f"V{width}"), last.encode(), shift)
+        around = _Around(first.encode(), gaps.view(f"V{width}").reshape(-1), last.encode(), shift)
         self._around[times] = around
         return around
 
