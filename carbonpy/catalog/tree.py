@@ -131,6 +131,11 @@ class TreeNames(TagAnswers):
 
     # ---- following the tree
 
+    @property
+    def is_due(self) -> bool:
+        """Whether the next `refresh` looks at the directories."""
+        return not self._looked or self._clock() >= self._next_look
+
     def refresh(self) -> None:
         """Look at the directories if the last look is long enough ago.
 

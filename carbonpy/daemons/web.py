@@ -39,11 +39,13 @@ listener_log = Logger("listener")
 class _Names(NoCache):
     """What the processes of this daemon may ask it for: to look at the tree.  Safe from any thread."""
 
-    #: There may always be new files.
-    pending = 1
-
     def __init__(self, names: TreeNames) -> None:
         self._names = names
+
+    @property
+    def pending(self) -> int:
+        """1 when it is time to look for new files."""
+        return int(self._names.is_due)
 
     def flush(self) -> None:
         """Look, unless that was done a moment ago."""

@@ -124,8 +124,19 @@ def sentence(text: str, status: int = 200, headers: Headers = ()) -> Answer:
 
 def json_answer(query: Query, data: Any, headers: Headers = UNCACHED) -> Answer:
     """`data` as graphite-web's find and expand write it: pretty, jsonp, and ASCII unless Accept says otherwise."""
-    ascii_only = query.accept is None or query.accept == "application/json"
+    ascii_only = is_ascii_only(query)
     text = json.dumps(data, ensure_ascii=ascii_only, indent=2 if query.parameters.last("pretty") else None)
+    return json_text_answer(query, text, headers)
+
+
+def is_ascii_only(query: Query) -> bool:
+    """Whether `json_answer` writes other characters with their numbers."""
+    return query.accept is None or query.accept == "application/json"
+
+
+def json_text_answer(query: Query, text: str, headers: Headers = UNCACHED) -> Answer:
+    """The same for a document that is JSON already, pretty and ASCII if that is asked for."""
+    ascii_only = is_ascii_only(query)
     callback = jsonp(query.parameters)
     content_type = "text/javascript" if callback else "application/json"
     if not ascii_only:

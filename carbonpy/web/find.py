@@ -8,16 +8,18 @@ answer is worth; a front end that merges several servers asks them all then.
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Iterable
 from datetime import timezone, tzinfo
+from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote_plus
 
 from carbonpy.errors import QueryError, WireError
 from carbonpy.series import attime
 from carbonpy.web import msgpack
-from carbonpy.web.answer import UNCACHED, Answer, Query, json_answer, sentence
+from carbonpy.web.answer import UNCACHED, Answer, Query, is_ascii_only, json_answer, json_text_answer, sentence
 from carbonpy.web.limits import Budget, Limits
 from carbonpy.web.render import CONTENT_TYPES, format_of, zone
 from carbonpy.wire import protobuf
@@ -106,7 +108,9 @@ class Metrics(NamedTuple):
             return json_answer(query, {"nodes": sorted(parts)})
         if form == "json":
             interval = [{"start": 0.0, "end": float(times.now)}]
-            return json_answer(query, sorted(_described(nodes, interval), key=lambda node: str(node["path"])))
+            if parameters.last("pretty"):
+                return json_answer(query, _described(sorted(nodes, key=_path_of), interval))
+            return json_text_answer(query, _described_text(sorted(nodes, key=_path_of), interval, is_ascii_only(query)))
         if form == "protobuf":
             return _protobuf(form, protobuf.encode(_globbed(pattern, nodes)) if nodes else b"")
         described = _described(nodes, [[0.0, float(times.now)]])
@@ -167,7 +171,8 @@ class Metrics(NamedTuple):
     def _nodes(self, query: Query, pattern: str, times: Times, leaves_only: bool) -> list[Found]:
         since = times.start if self.by_time else None
         found = self._asked(query).find(pattern, leaves_only, since)
-        nodes = sorted(Found(node.path.rpartition(".")[2], node.is_leaf, node.path) for node in found)
+        new = tuple.__new__  # half the time of Found()
+        nodes = sorted([new(Found, (node.path.rpartition(".")[2], node.is_leaf, node.path)) for node in found])
         if len(nodes) > self.limits.names:
             raise QueryError(
                 f"{len(nodes)} nodes match {pattern[:200]!r}, of at most {self.limits.names}; write a narrower pattern"
@@ -254,6 +259,19 @@ def _described(nodes: list[Found], intervals: list[Any]) -> list[dict[str, Any]]
         else {"path": node.path, "is_leaf": False}
         for node in nodes
     ]
+
+
+def _described_text(nodes: list[Found], intervals: list[Any], ascii_only: bool) -> str:
+    """What the json module makes of `_described`, in a sixth of the time."""
+    quoted = encode_basestring_ascii if ascii_only else encode_basestring
+    leaf = f', "is_leaf": true, "intervals": {json.dumps(intervals)}}}'
+    branch = ', "is_leaf": false}'
+    texts = ['{"path": ' + quoted(path) + (leaf if is_leaf else branch) for _, is_leaf, path in nodes]
+    return "[" + ", ".join(texts) + "]"
+
+
+def _path_of(node: Found) -> str:
+    return node.path
 
 
 def _reaches(parts: list[str], position: int) -> bool:

@@ -1,5 +1,6 @@
 """/metrics/find, expand and index.json over a connection in memory."""
 
+import json
 import pickle
 
 import pytest
@@ -47,6 +48,16 @@ def test_json_names_both_kinds_of_a_path(asked):
     ]
     leaves = asked.get("/metrics/find", query="srv.h1.*", format="json", leavesOnly="1").json
     assert [node["is_leaf"] for node in leaves] == [True]
+
+
+@pytest.mark.parametrize("accept", [None, "application/json", "*/*"])
+def test_json_is_written_as_by_the_json_module(asked, accept):
+    asked.fill({'srv."quoted"\\.é\U0001f600': {NOW: 1.0}})
+    headers = {} if accept is None else {"Accept": accept}
+    answer = asked.get("/metrics/find", headers=headers, query="**", format="json")
+    nodes = json.loads(answer.body)
+    assert len(nodes) == 12 and answer.body.decode() == json.dumps(nodes, ensure_ascii=accept != "*/*")
+    assert asked.get("/metrics/find", headers=headers, query="**", format="json", pretty=1).json == nodes
 
 
 def test_completer_appends_a_star(asked):
