@@ -368,6 +368,24 @@ def test_a_launcher_and_an_installed_command_are_the_same_tool(tmp_path: Path) -
     assert main(["whisper-info.py", str(path)]) == 0
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["info"], ["plot"], ["create", "a.wsp"], ["create", "a.wsp", "1x:2"], ["resize", "a.wsp"], ["diff", "a.wsp"],
+     ["delete-range", "a.wsp", "--from", "-1h"], ["delete-range", "--from", "1", "--until", "2"],
+     ["merge", ".", "a.wsp"],
+     ["set-xfilesfactor", "a.wsp"], ["fetch", "a.wsp", "--from", "yesterday"], ["rename", "a.wsp"], ["auto-update"]],
+)  # fmt: skip
+def test_wrong_arguments_are_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.wsp").write_bytes(data_with())
+    assert main(words) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert f"carbonpy whisper {words[0]}: " in told.err
+
+
 def test_an_unknown_command_gets_a_hint(capsys: Capture) -> None:
     assert main(["resiez"]) == 2
     assert "did you mean 'resize'?" in capsys.readouterr().err

@@ -67,7 +67,7 @@ def run_whisper_tools(bench: Bench, python: Path, files: int = FILES, peer_files
                 "theirs": peer_files / theirs, "ours": files / ours,
                 "ratio": (theirs / peer_files) / (ours / files), "seconds": ours,
             }
-            figures["problems"] += _compared(bench, ground, paths[: min(50, peer_files)], now, name)
+            figures["problems"] += compared(bench, ground, paths[: min(50, peer_files)], now, name)
     return figures
 
 
@@ -89,7 +89,7 @@ def _timed(command: list[str], lines: list[str]) -> float:
     return taken
 
 
-def _compared(bench: Bench, ground: Path, paths: list[str], now: int, name: str) -> list[str]:
+def compared(bench: Bench, ground: Path, paths: list[str], now: int, name: str) -> list[str]:
     """What the package's own fetch finds in the scripts' files and not, or otherwise, in ours.
 
     At the old edge of the finest archive whisper-resize.py puts a coarse value among the fine ones; ten minutes there

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from carbonpy.cli.whisper.crowd import Outcome, Work, each, listed, whisper_files, with_progress
-from carbonpy.errors import CarbonError
+from carbonpy.cli.whisper.table import WrongArguments
 from carbonpy.whisper.compat import parseRetentionDef
 from carbonpy.whisper.creation import sync_directory
 from carbonpy.whisper.replacing import rewrite
@@ -102,11 +102,11 @@ def retention(text: str) -> tuple[int, int]:
 
 
 def chosen(path: str | None, options: argparse.Namespace) -> tuple[list[str], bool]:
-    """The files that the command line means, and whether it may be many.  Raises CarbonError or OSError."""
+    """The files that the command line means, and whether it may be many.  Raises WrongArguments or OSError."""
     if options.files_from is not None:
         return list(listed(options.files_from)), True
     if path is None:
-        raise CarbonError("no file; give a PATH, or --files-from")
+        raise WrongArguments("no file; give a path, or --files-from")
     if os.path.isdir(path):
         return list(whisper_files(path)), True
     return [path], False

@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from carbonpy.cli.whisper.table import TOOLS, Tool, by_word
+from carbonpy.cli.whisper.table import TOOLS, Tool, WrongArguments, by_word
 from carbonpy.errors import CarbonError
 
 _HELP = """\
@@ -76,6 +76,9 @@ def run(tool: Tool, argv: Sequence[str], prog: str) -> int:
         return code
     except BrokenPipeError:
         raise
+    except WrongArguments as error:
+        print(f"{prog}: {error}", file=sys.stderr)
+        return 2
     except (CarbonError, ValueError) as error:
         print(f"[ERROR] {error}", file=sys.stderr)
         return 1

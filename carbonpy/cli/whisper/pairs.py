@@ -11,6 +11,7 @@ import os
 import sys
 
 from carbonpy.cli.whisper.crowd import listed, whisper_files
+from carbonpy.cli.whisper.table import WrongArguments
 from carbonpy.errors import CarbonError
 from carbonpy.whisper.creation import creating
 from carbonpy.whisper.image import parse_image
@@ -33,13 +34,13 @@ def pairs(first: str, second: str, options: argparse.Namespace) -> tuple[list[st
         for path in (first, second):
             if not os.path.exists(path):
                 raise CarbonError(f'File "{path}" does not exist!')
-        raise CarbonError(f"{first} and {second} must both be files, or both be directories")
+        raise WrongArguments(f"{first} and {second} must both be files, or both be directories")
     if not several:
         for path in (first, second):
             if not os.path.exists(path):
                 raise CarbonError(f'File "{path}" does not exist!')
         if options.files_from is not None:
-            raise CarbonError("--files-from needs two directories")
+            raise WrongArguments("--files-from needs two directories")
         return [first], False
     if options.files_from is not None:
         every = [os.path.join(first, name) for name in listed(options.files_from)]

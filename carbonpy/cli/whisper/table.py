@@ -8,6 +8,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from carbonpy.errors import CarbonError
+
+
+class WrongArguments(CarbonError):
+    """What the command line says cannot be meant; exit code 2."""
+
 
 class Tool(NamedTuple):
     """One row: the word to type, the module with its ``main``, what it is for, the name of the script or ''."""
