@@ -17,6 +17,7 @@ from support.running import REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY / "tools"))
 
+from benchlib.aggregating import METHODS, aggregating_rows, run_aggregating
 from benchlib.disk import Inspection, holds, path_of
 from benchlib.loader import Rounds, metric_name, value_of
 from benchlib.payload import Workload, write_payloads
@@ -125,3 +126,10 @@ def test_cpu_seconds_count_living_and_ended_children() -> None:
         assert process_tree(parent.pid) == [parent.pid, child]
         assert 0.55 < cpu_seconds(parent.pid) < 3
         parent.communicate("end\n")
+
+
+def test_the_bench_of_aggregation_compares_the_figures_of_both(tmp_path: Path) -> None:
+    outcome = run_aggregating(tmp_path, Path(sys.executable), Path(sys.executable), 0.05)
+    assert outcome["problems"] == []
+    assert [row["compared"] for row in outcome["rows"]] == [1000] * len(METHODS)
+    assert [len(row) for row in aggregating_rows(outcome)] == [5] * len(METHODS)
