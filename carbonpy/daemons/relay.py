@@ -38,6 +38,7 @@ from carbonpy.daemons.memory import give_back
 from carbonpy.daemons.outboxes import Outboxes
 from carbonpy.daemons.relay_figures import RelayFigures
 from carbonpy.daemons.routing import Routing
+from carbonpy.daemons.speech import try_out
 from carbonpy.errors import CarbonError
 from carbonpy.ingest.intake import Intake
 from carbonpy.ingest.names import FIRST_ID, NameTable
@@ -239,6 +240,7 @@ class RelayDaemon:
                 new = self._load_again()
                 changes = compare(self.settings, new)
                 settings = reloaded(self.settings, new)
+                try_out(settings.own)
                 routing_changes = self.routing.reconfigure(settings)
             except CarbonError as error:
                 log.error("{sentence}; the settings read before stay in force", sentence=str(error))

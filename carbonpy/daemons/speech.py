@@ -56,6 +56,21 @@ def _encrypted(own: Values, options: Mapping[str, Any]) -> bool:
     return bool(options.get("tls", own.destination_transport == "ssl"))
 
 
+def try_out(own: Values) -> None:
+    """Raises ConfigError if the certificates for DESTINATIONS cannot be used."""
+    if _encrypted(own, {}):
+        _client_tls("localhost", own, {})
+
+
+def _client_tls(host: str, own: Values, options: Mapping[str, Any]) -> ClientTls:
+    return ClientTls(
+        options.get("tls_name", host),
+        ca=options.get("tls_ca", own.destination_ssl_ca),
+        certificate=options.get("tls_certificate", own.destination_tls_certificate),
+        key=options.get("tls_key", own.destination_tls_key),
+    )
+
+
 def connector(
     reactor: Any, host: str, port: int, own: Values, options: Mapping[str, Any], courier: Callable[[], Courier]
 ) -> Callable[[Factory], Deferred[Any]]:
@@ -65,13 +80,6 @@ def connector(
         return connect_udp(reactor, courier, host, port)
     if protocol == "file":
         return connect_file(courier, str(options["path"]))
-    secure = None
-    if _encrypted(own, options):
-        secure = ClientTls(
-            options.get("tls_name", host),
-            ca=options.get("tls_ca", own.destination_ssl_ca),
-            certificate=options.get("tls_certificate", own.destination_tls_certificate),
-            key=options.get("tls_key", own.destination_tls_key),
-        )
+    secure = _client_tls(host, own, options) if _encrypted(own, options) else None
     unix, timeout = options.get("unix", ""), own.destination_connect_timeout
     return ClientEndpoint(reactor, host, port, unix=unix, timeout=timeout, secure=secure).connect

@@ -187,3 +187,17 @@ def test_a_relay_listens_in_the_same_ways(
     relay.wait_until_delivered(2 * len(LINES))
     ledger = until_received(cache, 2 * len(LINES))
     assert ledger["received"] == 2 * len(LINES) and dropped(ledger) == 0
+
+
+def test_certificates_that_cannot_be_used_change_nothing_in_a_relay_that_runs(
+    carbonpy_daemon: Start, relays: Callable[..., RunningRelay]
+) -> None:
+    cache = carbonpy_daemon()
+    relay = relays([f"127.0.0.1:{cache.pickle_port}:a"], {})
+    relay.conf_extra |= {"DESTINATION_TRANSPORT": "ssl", "DESTINATION_SSL_CA": "/none.pem", "MAX_QUEUE_SIZE": 7}
+    relay.reload()
+    sentence = "/none.pem: it cannot be read"
+    until("it is said", lambda: sentence in relay.log() and "the settings read before stay in force" in relay.log())
+    assert "Traceback" not in relay.log()
+    relay.send_lines(LINES)
+    relay.wait_until_delivered(len(LINES))
