@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Sequence
 
 from carbonpy.cli.cache import PLACES, run_cache
-from carbonpy.cli.daemon import Program, act, add_options, overrides_of
+from carbonpy.cli.daemon import AGGREGATION, LISTS, Program, act, make_parser
 
 _EPILOG = """\
 examples:
@@ -24,31 +24,15 @@ reads the configuration and the rules files again.
 
 def parser() -> argparse.ArgumentParser:
     """The options of carbon-aggregator-cache.py, with the foreground as the default."""
-    options = argparse.ArgumentParser(
-        prog="carbonpy aggregator-cache",
-        description="Receive metrics, aggregate them by aggregation-rules.conf, store all in whisper files.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    return make_parser(
+        "aggregator-cache",
+        "Receive metrics, aggregate them by aggregation-rules.conf, store all in whisper files.",
+        _EPILOG,
+        {**AGGREGATION, **LISTS},
     )
-    add_options(options, "aggregator-cache")
-    options.add_argument("--rules", metavar="FILE", help="aggregation-rules.conf")
-    options.add_argument("--rewrite-rules", metavar="FILE", help="rewrite-rules.conf")
-    options.add_argument("--whitelist", metavar="FILE", help="patterns of the only names to accept")
-    options.add_argument("--blacklist", metavar="FILE", help="patterns of names to refuse")
-    return options
 
 
 def main(argv: Sequence[str]) -> int:
     """Run ``carbonpy aggregator-cache`` with these arguments; its exit code."""
     options = parser().parse_args(argv)
-    overrides = overrides_of(
-        {
-            "LOGDIR": options.logdir,
-            "PIDFILE": options.pidfile,
-            "WHITELIST": options.whitelist,
-            "BLACKLIST": options.blacklist,
-            "AGGREGATION_RULES": options.rules,
-            "REWRITE_RULES": options.rewrite_rules,
-        }
-    )
-    return act(Program("aggregator-cache", run_cache, "ledger", PLACES), options, overrides)
+    return act(Program("aggregator-cache", run_cache, "ledger", PLACES), options)

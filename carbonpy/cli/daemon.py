@@ -37,13 +37,40 @@ class Program(NamedTuple):
     """
 
     name: str
-    run: Callable[[Settings, str | None, str, dict[str, Any]], int]
+    run: Callable[[Settings, str | None, dict[str, Any]], int]
     shown: str | Callable[[Mapping[str, Any], Mapping[str, Any] | None], Sequence[str]]
     places: Sequence[str]
 
 
-def add_options(options: argparse.ArgumentParser, name: str) -> None:
-    """The options that all daemons have: carbon's, with the foreground as the default."""
+#: Option -> (NAME that it sets, what it is): files that may be named on the command line.
+LISTS = {
+    "--whitelist": ("WHITELIST", "patterns of the only names to accept"),
+    "--blacklist": ("BLACKLIST", "patterns of names to refuse"),
+}
+AGGREGATION = {
+    "--rules": ("AGGREGATION_RULES", "aggregation-rules.conf"),
+    "--rewrite-rules": ("REWRITE_RULES", "rewrite-rules.conf"),
+}
+
+
+def make_parser(
+    name: str, description: str, epilog: str, files: Mapping[str, tuple[str, str]]
+) -> argparse.ArgumentParser:
+    """The options of the daemon `name`: carbon's, with the foreground as the default; `files` as `LISTS`."""
+    options = argparse.ArgumentParser(
+        prog=f"carbonpy {name}",
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_options(options, name)
+    for option, (setting, what) in files.items():
+        options.add_argument(option, metavar="FILE", dest=setting, help=what)
+    options.set_defaults(files=[setting for setting, _ in files.values()])
+    return options
+
+
+def _add_options(options: argparse.ArgumentParser, name: str) -> None:
     options.add_argument("action", nargs="?", default="start", choices=("start", "stop", "status"))
     options.add_argument("--config", metavar="FILE", help="carbonpy.yaml or carbon.conf; rules files lie beside it")
     options.add_argument("--instance", metavar="X", default="a", help="name of this instance (default: a)")
@@ -71,15 +98,13 @@ def _octal(text: str) -> int:
     return int(text, 8)
 
 
-def overrides_of(given: Mapping[str, str | None]) -> dict[str, Any]:
-    """What the command line sets, by the names that `carbonpy.settings.load` knows."""
-    return {name: os.path.abspath(os.path.expanduser(value)) for name, value in given.items() if value}
-
-
-def act(program: Program, options: argparse.Namespace, overrides: dict[str, Any]) -> int:
+def act(program: Program, options: argparse.Namespace) -> int:
     """Do what the command line says; the exit code."""
     from carbonpy import settings as table
 
+    given = {"LOGDIR": options.logdir, "PIDFILE": options.pidfile}
+    given |= {name: getattr(options, name) for name in options.files}
+    overrides = {name: os.path.abspath(os.path.expanduser(value)) for name, value in given.items() if value}
     settings = table.load(options.config, instance=options.instance, program=program.name, overrides=overrides)
     return _Daemon(program, options, settings, overrides).act()
 
@@ -146,7 +171,7 @@ class _Daemon:
             if starter is not None:
                 starter.succeeded()
             try:
-                return self._program.run(self._settings, options.config, options.instance, self._overrides)
+                return self._program.run(self._settings, options.config, self._overrides)
             except OSError as error:  # a directory that cannot be made, a file that cannot be read
                 raise CarbonError(f"{error.filename or 'cannot start'}: {error.strerror or error}") from error
             finally:

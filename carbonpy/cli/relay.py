@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from carbonpy.cli.daemon import Program, act, add_options, overrides_of
+from carbonpy.cli.daemon import LISTS, Program, act, make_parser
 from carbonpy.cli.relay_status import lines_of
 
 if TYPE_CHECKING:
@@ -28,29 +28,27 @@ signals: SIGTERM and SIGINT stop it within SHUTDOWN_TIMEOUT (what no destination
 SIGHUP reads the configuration and the rules files again without losing a point.
 """
 PLACES = ("STORAGE_DIR", "SPOOL_DIR", "LOG_DIR", "PID_DIR")
+_RULES = {
+    "--rules": ("RELAY_RULES", "relay-rules.conf"),
+    "--aggregation-rules": ("AGGREGATION_RULES", "aggregation-rules.conf"),
+}
 
 
 def parser() -> argparse.ArgumentParser:
     """The options of ``carbonpy relay``: carbon-relay.py's, with the foreground as the default."""
-    options = argparse.ArgumentParser(
-        prog="carbonpy relay",
-        description="Receive metrics from Graphite senders and send each to the caches that keep it.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    return make_parser(
+        "relay",
+        "Receive metrics from Graphite senders and send each to the caches that keep it.",
+        _EPILOG,
+        {**_RULES, **LISTS},
     )
-    add_options(options, "relay")
-    options.add_argument("--rules", metavar="FILE", help="relay-rules.conf")
-    options.add_argument("--aggregation-rules", metavar="FILE", help="aggregation-rules.conf")
-    options.add_argument("--whitelist", metavar="FILE", help="patterns of the only names to accept")
-    options.add_argument("--blacklist", metavar="FILE", help="patterns of names to refuse")
-    return options
 
 
-def run_relay(settings: Settings, config: str | None, instance: str, overrides: dict[str, Any]) -> int:
+def run_relay(settings: Settings, config: str | None, overrides: dict[str, Any]) -> int:
     """Run the daemon of these settings."""
     from carbonpy.daemons.relay import run
 
-    return run(settings, config, instance, overrides)
+    return run(settings, config, overrides)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -64,14 +62,4 @@ def main(argv: Sequence[str]) -> int:
 
         return convert(argv[1:])
     options = parser().parse_args(argv)
-    overrides = overrides_of(
-        {
-            "LOGDIR": options.logdir,
-            "PIDFILE": options.pidfile,
-            "WHITELIST": options.whitelist,
-            "BLACKLIST": options.blacklist,
-            "RELAY_RULES": options.rules,
-            "AGGREGATION_RULES": options.aggregation_rules,
-        }
-    )
-    return act(Program("relay", run_relay, lines_of, PLACES), options, overrides)
+    return act(Program("relay", run_relay, lines_of, PLACES), options)

@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from carbonpy.cli.daemon import Program, act, add_options, overrides_of
+from carbonpy.cli.daemon import Program, act, make_parser
 
 if TYPE_CHECKING:
     from carbonpy.settings import Settings
@@ -38,25 +38,22 @@ signals: SIGTERM and SIGINT stop it.
 
 def parser() -> argparse.ArgumentParser:
     """The options of ``carbonpy web``."""
-    options = argparse.ArgumentParser(
-        prog="carbonpy web",
-        description="Answer Graphite queries over whisper files, carbon caches and other Graphite servers.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    return make_parser(
+        "web",
+        "Answer Graphite queries over whisper files, carbon caches and other Graphite servers.",
+        _EPILOG,
+        {},
     )
-    add_options(options, "web")
-    return options
 
 
-def _run(settings: Settings, config: str | None, instance: str, overrides: dict[str, Any]) -> int:
+def _run(settings: Settings, config: str | None, overrides: dict[str, Any]) -> int:
     from carbonpy.daemons.web import run
 
-    return run(settings)
+    return run(settings, config, overrides)
 
 
 def main(argv: Sequence[str]) -> int:
     """Run ``carbonpy web`` with these arguments; its exit code."""
     options = parser().parse_args(argv)
-    overrides = overrides_of({"LOGDIR": options.logdir, "PIDFILE": options.pidfile})
     places = ("STORAGE_DIR", "LOG_DIR", "PID_DIR", "CATALOG_FILE")
-    return act(Program("web", _run, "web", places), options, overrides)
+    return act(Program("web", _run, "web", places), options)

@@ -24,8 +24,6 @@ from __future__ import annotations
 import fcntl
 import gc
 import os
-import resource
-import signal
 import socket
 import sys
 import time
@@ -35,8 +33,6 @@ from typing import Any
 
 import numpy as np
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.error import CannotListenError
-from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
@@ -47,13 +43,13 @@ from carbonpy.catalog.live import LiveCatalog
 from carbonpy.catalog.store import Catalog
 from carbonpy.clock import TokenBucket
 from carbonpy.counters import CounterGroup
+from carbonpy.daemons import running
 from carbonpy.daemons.aggregating import CacheAggregation
 from carbonpy.daemons.cataloguing import Cataloguing
 from carbonpy.daemons.figures import Figures
 from carbonpy.daemons.hot import Hot
 from carbonpy.daemons.ledger import Ledger
 from carbonpy.daemons.listening import Listening, receiver_limits, where
-from carbonpy.daemons.memory import give_back
 from carbonpy.daemons.own_metrics import prefix_of
 from carbonpy.daemons.rules import Rules
 from carbonpy.daemons.sources import Sources
@@ -68,7 +64,7 @@ from carbonpy.net.receivers import Receivers
 from carbonpy.net.writer import GrowingWriter, ProcessWriter, ThreadWriter, Writer, WriterThread
 from carbonpy.net.writers import Writers
 from carbonpy.reading.local import TAGGED, LocalStore
-from carbonpy.settings import Automatic, Settings, compare, load, reloaded
+from carbonpy.settings import Automatic, Settings, compare, reloaded
 from carbonpy.whisper import file as whisper_file
 from carbonpy.whisper.errors import WhisperException
 from carbonpy.writing.sweep import WriteSettings
@@ -124,7 +120,7 @@ class CacheDaemon:
             time.time,
             resolution=cache.min_timestamp_resolution,
             max_future=cache.max_future,
-            complain=_complain,
+            complain=running.complain,
             full=lambda: self.cache.cached >= self.settings.cache.max_cache_size,
             flow_control=cache.use_flow_control,
         )
@@ -198,7 +194,7 @@ class CacheDaemon:
             ready=lambda: self.ready,
         )
         self._ports: list[Any] = []
-        self._loops: list[LoopingCall] = []
+        self._loops = running.Loops(reactor)
 
     def _make_writers(self, processes: int, write: WriteSettings) -> Sequence[Writer]:
         """The writers of all shares."""
@@ -304,15 +300,15 @@ class CacheDaemon:
             self._ports.append(self.web.listen())
         for port in self._ports:
             listener_log.info("listening on {where}", where=where(port))
-        self._every(_RULES_INTERVAL, self.reload_rules)
+        self._loops.every(_RULES_INTERVAL, self.reload_rules)
         if self.aggregation is not None:
-            self._every(_EMIT_INTERVAL, self._emit_aggregates)
-        self._every(0.5, self.cataloguing.feed)
-        self._every(60.0, self.cataloguing.look_back)
+            self._loops.every(_EMIT_INTERVAL, self._emit_aggregates)
+        self._loops.every(0.5, self.cataloguing.feed)
+        self._loops.every(60.0, self.cataloguing.look_back)
         if self.journal is not None and cache.journal_fsync == "interval":
-            self._every(cache.journal_fsync_interval, self._sync_journal)
+            self._loops.every(cache.journal_fsync_interval, self._sync_journal)
         if cache.carbon_metric_interval:
-            self._every(cache.carbon_metric_interval, self._record_own_metrics)
+            self._loops.every(cache.carbon_metric_interval, self._record_own_metrics)
         self._reactor.callLater(0, self.cataloguing.look_back)
         # What lives as long as the daemon need not be looked at by the collector: a full collection takes 1 ms, not 25.
         gc.collect()
@@ -321,17 +317,6 @@ class CacheDaemon:
         log.info(
             "carbonpy {version}, instance {instance}, is ready", version=__version__, instance=self.settings.instance
         )
-
-    def _every(self, seconds: float, work: Callable[[], Any]) -> None:
-        """Call `work` now and then; its errors are logged and it is called again."""
-
-        def careful() -> Any:
-            return maybeDeferred(work).addErrback(lambda failure: log.failure("{what}", failure, what=work.__name__))
-
-        loop = LoopingCall(careful)
-        loop.clock = self._reactor
-        self._loops.append(loop)
-        loop.start(seconds, now=False)
 
     def _replay(self) -> None:
         """Take what an earlier life left in the journal."""
@@ -485,9 +470,7 @@ class CacheDaemon:
         self._stopping = True
         self.ready = False
         log.info("stopping; {points} points are in the cache", points=self.cache.cached)
-        for loop in self._loops:
-            if loop.running:
-                loop.stop()
+        self._loops.stop()
         ends = [maybeDeferred(port.stopListening) for port in self._ports]
         done = DeferredList([*ends, self.listening.close(), self.web.stop()], consumeErrors=True)
         self.receivers.stop()
@@ -527,13 +510,6 @@ class CacheDaemon:
             log.info("stopped; {points} points are left to the journal", points=self.cache.cached)
 
 
-def _complain(sender: str, what: bytes, why: str) -> None:
-    shown = what[:400].decode(errors="backslashreplace")
-    listener_log.warn(
-        "invalid line received from client {sender}, ignoring [{shown}]: {why}", sender=sender, shown=shown, why=why
-    )
-
-
 def _per_minute(creates: float) -> TokenBucket | None:
     if creates == float("inf"):
         return None
@@ -567,35 +543,12 @@ def make_service(settings: Settings, reactor: Any, reload: Callable[[], Settings
     return CacheDaemon(settings, reactor, reload)
 
 
-def run(settings: Settings, config_path: str | None, instance: str, overrides: dict[str, Any]) -> int:
+def run(settings: Settings, config_path: str | None, overrides: dict[str, Any]) -> int:
     """Run the daemon in this process until SIGTERM or SIGINT; the exit code.
 
     Raises CarbonError when it cannot start.
     """
-    from twisted.internet import reactor
-
-    give_back()
     sys.setswitchinterval(settings.cache.switch_interval)
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    failures: list[Exception] = []
-
-    def reload() -> Settings:
-        return load(config_path, instance=instance, program=settings.program, overrides=overrides)
-
-    daemon = make_service(settings, reactor, reload)
-
-    def start() -> None:
-        try:
-            daemon.start()
-        except (CarbonError, CannotListenError, OSError) as error:
-            failures.append(error)
-            reactor.stop()
-
-    signal.signal(signal.SIGHUP, lambda number, frame: reactor.callFromThread(daemon.reload))
-    reactor.callWhenRunning(start)
-    reactor.addSystemEventTrigger("before", "shutdown", daemon.stop)
-    reactor.run()
-    if failures:
-        raise CarbonError(str(failures[0]))
-    return 0
+    return running.run(
+        lambda reactor, again: make_service(settings, reactor, again), settings, config_path, overrides
+    )

@@ -19,8 +19,6 @@ want to know are told that their points are safe when every outbox has them deli
 from __future__ import annotations
 
 import gc
-import resource
-import signal
 import socket
 import time
 from collections.abc import Callable
@@ -28,13 +26,11 @@ from typing import Any
 
 import numpy as np
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.error import CannotListenError
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from carbonpy import __version__
+from carbonpy.daemons import running
 from carbonpy.daemons.listening import Listening, receiver_limits, where
-from carbonpy.daemons.memory import give_back
 from carbonpy.daemons.outboxes import Outboxes
 from carbonpy.daemons.relay_figures import RelayFigures
 from carbonpy.daemons.routing import Routing
@@ -47,7 +43,7 @@ from carbonpy.net.gathering import Gatherer
 from carbonpy.net.receivers import Receivers
 from carbonpy.relaying.plan import Plan
 from carbonpy.relaying.plans import Plans
-from carbonpy.settings import Settings, compare, load, reloaded
+from carbonpy.settings import Settings, compare, reloaded
 
 log = Logger("relay")
 listener_log = Logger("listener")
@@ -85,7 +81,7 @@ class RelayDaemon:
             time.time,
             resolution=own.min_timestamp_resolution,
             max_future=own.max_future,
-            complain=_complain,
+            complain=running.complain,
         )
         self.intake.accept_lines = self._accept
         gatherer = Gatherer(reactor, self.intake, interval=own.gather_interval, size=own.gather_size)
@@ -101,7 +97,7 @@ class RelayDaemon:
 
         self.figures = RelayFigures(self)
         self._ports: list[Any] = []
-        self._loops: list[LoopingCall] = []
+        self._loops = running.Loops(reactor)
 
     def _plans(self, plan_of: Callable[[bytes], Plan], names: NameTable) -> Plans:
         plans = Plans(
@@ -156,10 +152,10 @@ class RelayDaemon:
         self.outboxes.start()
         for warning in self.routing.warnings:
             log.warn("{warning}", warning=warning)
-        self._every(_TICK, self._tick)
-        self._every(_RULES_INTERVAL, self.reload_rules)
+        self._loops.every(_TICK, self._tick)
+        self._loops.every(_RULES_INTERVAL, self.reload_rules)
         if own.carbon_metric_interval:
-            self._every(own.carbon_metric_interval, self._record_own_metrics)
+            self._loops.every(own.carbon_metric_interval, self._record_own_metrics)
         gc.collect()
         gc.freeze()
         self.ready = True
@@ -169,17 +165,6 @@ class RelayDaemon:
             version=__version__,
             instance=self.settings.instance,
         )
-
-    def _every(self, seconds: float, work: Callable[[], Any]) -> None:
-        """Call `work` now and then; its errors are logged and it is called again."""
-
-        def careful() -> Any:
-            return maybeDeferred(work).addErrback(lambda failure: log.failure("{what}", failure, what=work.__name__))
-
-        loop = LoopingCall(careful)
-        loop.clock = self._reactor
-        self._loops.append(loop)
-        loop.start(seconds, now=False)
 
     def _tick(self) -> None:
         self._emit_aggregates()
@@ -271,9 +256,7 @@ class RelayDaemon:
         """Stop listening, send for SHUTDOWN_TIMEOUT seconds, put the rest into the spool, end."""
         self.ready = False
         log.info("stopping; {points} points wait for destinations", points=self.outboxes.waiting)
-        for loop in self._loops:
-            if loop.running:
-                loop.stop()
+        self._loops.stop()
         ends = [self.listening.close(), *(maybeDeferred(port.stopListening) for port in self._ports)]
         self.receivers.stop()
         self._emit_aggregates()
@@ -292,46 +275,16 @@ def _invalid(name: bytes, text: bytes) -> None:
     log.warn("{name} {text}: refused by a validate rule", name=shown, text=text.decode())
 
 
-def _complain(sender: str, what: bytes, why: str) -> None:
-    shown = what[:400].decode(errors="backslashreplace")
-    listener_log.warn(
-        "invalid line received from client {sender}, ignoring [{shown}]: {why}", sender=sender, shown=shown, why=why
-    )
-
-
 def make_service(settings: Settings, reactor: Any, reload: Callable[[], Settings] | None = None) -> RelayDaemon:
     """The daemon for these settings, wired and not started."""
     return RelayDaemon(settings, reactor, reload)
 
 
-def run(settings: Settings, config_path: str | None, instance: str, overrides: dict[str, Any]) -> int:
+def run(settings: Settings, config_path: str | None, overrides: dict[str, Any]) -> int:
     """Run the daemon in this process until SIGTERM or SIGINT; the exit code.
 
     Raises CarbonError when it cannot start.
     """
-    from twisted.internet import reactor
-
-    give_back()
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    failures: list[Exception] = []
-
-    def reload() -> Settings:
-        return load(config_path, instance=instance, program=settings.program, overrides=overrides)
-
-    daemon = make_service(settings, reactor, reload)
-
-    def start() -> None:
-        try:
-            daemon.start()
-        except (CarbonError, CannotListenError, OSError) as error:
-            failures.append(error)
-            reactor.stop()
-
-    signal.signal(signal.SIGHUP, lambda number, frame: reactor.callFromThread(daemon.reload))
-    reactor.callWhenRunning(start)
-    reactor.addSystemEventTrigger("before", "shutdown", daemon.stop)
-    reactor.run()
-    if failures:
-        raise CarbonError(str(failures[0]))
-    return 0
+    return running.run(
+        lambda reactor, again: make_service(settings, reactor, again), settings, config_path, overrides
+    )

@@ -11,24 +11,22 @@ in the processes that answer queries, never in the reactor's thread.
 from __future__ import annotations
 
 import gc
-import signal
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.error import CannotListenError
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from carbonpy import __version__
 from carbonpy.catalog.tree import TreeNames
+from carbonpy.daemons import running
 from carbonpy.daemons.ledger import prometheus
-from carbonpy.daemons.memory import give_back
 from carbonpy.daemons.own_metrics import cpu_seconds, memory_bytes
 from carbonpy.daemons.querying import FilesAndCaches, NoCache, Rulebook, other_caches
 from carbonpy.daemons.rules import Rules
 from carbonpy.daemons.sources import Sources
 from carbonpy.daemons.web_side import WebSide
-from carbonpy.errors import CarbonError, ConfigError
+from carbonpy.errors import ConfigError
 from carbonpy.net.remote_http import Server
 from carbonpy.settings import Settings
 
@@ -105,6 +103,10 @@ class WebDaemon:
             instance=self._settings.instance,
         )
 
+    def reload(self) -> None:
+        """SIGHUP: everything but the certificate needs a restart; who sends it to all does not mean to end us."""
+        self.web.renew()
+
     def stop(self) -> Deferred[Any]:
         """Stop listening, end the processes."""
         self.ready = False
@@ -148,29 +150,9 @@ class WebDaemon:
         )
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, config_path: str | None, overrides: dict[str, Any]) -> int:
     """Run the daemon in this process until SIGTERM or SIGINT; the exit code.
 
     Raises CarbonError when it cannot start.
     """
-    from twisted.internet import reactor
-
-    give_back()
-    failures: list[Exception] = []
-    daemon = WebDaemon(settings, reactor)
-
-    def start() -> None:
-        try:
-            daemon.start()
-        except (CarbonError, CannotListenError, OSError) as error:
-            failures.append(error)
-            reactor.stop()
-
-    # What needs a restart is everything but the certificate; who sends it to all daemons does not mean to end this one.
-    signal.signal(signal.SIGHUP, lambda number, frame: reactor.callFromThread(daemon.web.renew))
-    reactor.callWhenRunning(start)
-    reactor.addSystemEventTrigger("before", "shutdown", daemon.stop)
-    reactor.run()
-    if failures:
-        raise CarbonError(str(failures[0]))
-    return 0
+    return running.run(lambda reactor, again: WebDaemon(settings, reactor), settings, config_path, overrides)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from support.ports import free_ports
 from support.running import RunningDaemon
-from support.running_relay import RunningAggregator, RunningRelay, Sink, sinks
+from support.running_relay import RunningAggregator, RunningRelay, Sink, ended_with_the_test, sinks
 from support.waiting import until
 
 NOW = int(time.time())
@@ -21,23 +22,18 @@ NOW = int(time.time())
 @pytest.fixture
 def relays(tmp_path: Path) -> Iterator[Callable[..., RunningRelay]]:
     """Start relays: `relay = relays(["127.0.0.1:1:a"], {"REPLICATION_FACTOR": 2})`; all end with the test."""
-    begun: list[RunningRelay] = []
+    with ended_with_the_test() as started:
+        numbers = itertools.count()
 
-    def begin(
-        destinations: list[str],
-        extra: dict[str, object] | None = None,
-        kind: type[RunningRelay] = RunningRelay,
-        **more: object,
-    ) -> RunningRelay:
-        relay = kind(tmp_path / f"relay{len(begun)}", destinations, extra, **more)  # type: ignore[arg-type]
-        begun.append(relay)
-        relay.start()
-        return relay
+        def begin(
+            destinations: list[str],
+            extra: dict[str, object] | None = None,
+            kind: type[RunningRelay] = RunningRelay,
+            **more: object,
+        ) -> RunningRelay:
+            return started(kind(tmp_path / f"relay{next(numbers)}", destinations, extra, **more))  # type: ignore[arg-type]
 
-    yield begin
-    for relay in begun:
-        if relay.process is not None and relay.process.poll() is None:
-            relay.kill()
+        yield begin
 
 
 def lines_of(count: int, start: int = 0) -> list[str]:

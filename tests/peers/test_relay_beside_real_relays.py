@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import sys
 import time
@@ -13,7 +14,7 @@ import whisper
 from support.peers import debian_program, running, script_beside_python
 from support.ports import free_ports
 from support.running import SCHEMAS, RunningDaemon
-from support.running_relay import RunningRelay, Sink, sinks
+from support.running_relay import RunningRelay, Sink, ended_with_the_test, sinks
 from support.waiting import until
 
 NOW = int(time.time())
@@ -32,18 +33,13 @@ C_RELAY = [
 @pytest.fixture
 def relay_of(tmp_path: Path) -> Iterator[Callable[..., RunningRelay]]:
     """A relay of ours for destinations and settings; it ends with the test."""
-    begun: list[RunningRelay] = []
+    with ended_with_the_test() as started:
+        numbers = itertools.count()
 
-    def begin(destinations: list[str], **extra: object) -> RunningRelay:
-        relay = RunningRelay(tmp_path / f"ours{len(begun)}", destinations, extra)
-        begun.append(relay)
-        relay.start()
-        return relay
+        def begin(destinations: list[str], **extra: object) -> RunningRelay:
+            return started(RunningRelay(tmp_path / f"ours{next(numbers)}", destinations, extra))
 
-    yield begin
-    for relay in begun:
-        if relay.process is not None and relay.process.poll() is None:
-            relay.kill()
+        yield begin
 
 
 def send(port: int, lines: list[str]) -> None:

@@ -6,12 +6,14 @@ import contextlib
 import socket
 import socketserver
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from support.running import RunningDaemon
 from support.waiting import until
+
+R = TypeVar("R", bound=RunningDaemon)
 
 
 class RunningRelay(RunningDaemon):
@@ -74,6 +76,22 @@ class RunningAggregator(RunningRelay):
     """A `carbonpy aggregator`."""
 
     program = "aggregator"
+
+
+@contextlib.contextmanager
+def ended_with_the_test() -> Iterator[Callable[[R], R]]:
+    """Gives a function that starts a daemon and returns it; all are ended with the block."""
+    begun: list[RunningDaemon] = []
+
+    def begin(daemon: R) -> R:
+        begun.append(daemon)
+        daemon.start()
+        return daemon
+
+    yield begin
+    for daemon in begun:
+        if daemon.process is not None and daemon.process.poll() is None:
+            daemon.kill()
 
 
 class Sink:
