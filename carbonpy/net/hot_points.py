@@ -7,7 +7,6 @@ that does not know that question is asked one by one.  Replies are read as plain
 
 from __future__ import annotations
 
-import bisect
 import re
 import socket
 import struct
@@ -15,14 +14,16 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from hashlib import md5
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from carbonpy.clock import Clock
-from carbonpy.errors import WireError
+from carbonpy.errors import ConfigError, WireError
+from carbonpy.hashing.destination import Destination
+from carbonpy.hashing.ring import Ring
+from carbonpy.hashing.rings import make_ring
 from carbonpy.wire.framing import encode
 from carbonpy.wire.pickle_machine import Limits
 from carbonpy.wire.pickled import decode_plain, encode_plain
@@ -35,11 +36,9 @@ _HOST = re.compile(r"(\[[^\]]+\]|[^:\[\]]+):(\d+)(?::(.+))?\Z")
 _AT_ONCE = 500
 _LARGEST_REPLY = 256 << 20
 _REPLY_LIMITS = Limits(max_entries=100_000)
-#: Places of each cache on the ring, as carbon has them.
-_PLACES = 100
 _CARBON = "carbon."
-#: How a metric is assigned to caches.
-ALL, CARBON_CH = "all", "carbon_ch"
+#: Every cache is asked about a metric, and not only those that a ring gives it.
+ALL = "all"
 
 
 class CacheHost(NamedTuple):
@@ -59,38 +58,6 @@ class CacheHost(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
-
-
-class CarbonRing:
-    """Which caches a relay with ``carbon_ch`` gives the points of a metric.  Immutable."""
-
-    def __init__(self, hosts: Iterable[CacheHost]) -> None:
-        self._ring: list[tuple[int, CacheHost]] = []
-        taken: set[int] = set()
-        for host in hosts:
-            for place in range(_PLACES):
-                position = _position(f"{(host.host, host.instance)}:{place}")
-                while position in taken:
-                    position += 2  # so does carbon
-                taken.add(position)
-                bisect.insort(self._ring, (position, host), key=lambda entry: entry[0])
-        self._positions = [position for position, _ in self._ring]
-
-    def hosts_of(self, metric: str, replicas: int) -> list[CacheHost]:
-        """The first `replicas` caches from the metric's place on."""
-        found: list[CacheHost] = []
-        start = bisect.bisect_left(self._positions, _position(metric))
-        for offset in range(len(self._ring)):
-            host = self._ring[(start + offset) % len(self._ring)][1]
-            if host not in found:
-                found.append(host)
-                if len(found) == replicas:
-                    break
-        return found
-
-
-def _position(key: str) -> int:
-    return int(md5(key.encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest()[:4], 16)
 
 
 class _Cache:
@@ -203,7 +170,7 @@ class CarbonLinkPoints:
     """The points that caches hold.  Safe from any thread; starts one thread for each cache but the first.
 
     timeout: seconds for one question.  retry_delay: seconds for which a dead cache is left alone.
-    hashing: ALL or CARBON_CH.  replication: how many caches have each metric, for CARBON_CH.
+    hashing: ALL, or the ring by which a relay gives metrics to the caches.  replication: how many have each, by it.
     """
 
     def __init__(
@@ -217,7 +184,14 @@ class CarbonLinkPoints:
         clock: Clock = time.monotonic,
     ) -> None:
         self._caches = {host: _Cache(host, timeout, retry_delay, clock) for host in hosts}
-        self._ring = CarbonRing(hosts) if hashing == CARBON_CH and len(hosts) > 1 else None
+        self._hosts = tuple(hosts)
+        self._ring: Ring | None = None
+        self._misfit = ""
+        if hashing != ALL and len(hosts) > 1:
+            try:
+                self._ring = make_ring(hashing, [Destination(*host) for host in hosts])
+            except ConfigError as error:
+                self._misfit = f"CARBONLINK_HOSTS: {error}; until then all caches are asked about all metrics"
         self._replication = replication
         self._threads = ThreadPoolExecutor(max(1, len(hosts) - 1), "carbonlink")
 
@@ -248,18 +222,24 @@ class CarbonLinkPoints:
         """Names that have no files yet are not told by caches."""
 
     def troubles(self) -> list[str]:
-        """A sentence for each cache that does not answer."""
-        return [cache.trouble for cache in self._caches.values() if cache.trouble]
+        """A sentence for each cache that does not answer, and one when there can be no ring of them."""
+        silent = [cache.trouble for cache in self._caches.values() if cache.trouble]
+        return [self._misfit, *silent] if self._misfit else silent
 
     def _assigned(self, metrics: Sequence[str]) -> dict[CacheHost, list[str]]:
-        if self._ring is None:
+        ring = self._ring
+        if ring is None:
             return {host: list(metrics) for host in self._caches}
         asked: dict[CacheHost, list[str]] = {host: [] for host in self._caches}
         for metric in metrics:
             # Each cache makes its own metrics and keeps them, wherever a relay would put them.
-            own = metric.startswith(_CARBON)
-            for host in self._caches if own else self._ring.hosts_of(metric, self._replication):
-                asked[host].append(metric)
+            if metric.startswith(_CARBON):
+                places = set(range(len(self._hosts)))
+            else:
+                # Whether the relay puts copies on different hosts is not known here.
+                places = {n for diverse in (False, True) for n in ring.owners(metric, self._replication, diverse)}
+            for place in sorted(places):
+                asked[self._hosts[place]].append(metric)
         return asked
 
 

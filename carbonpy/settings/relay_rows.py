@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from carbonpy.hashing.rings import RING_TYPES
 from carbonpy.settings.kinds import Choice, Number, OptionalPath, Structure, Words
 from carbonpy.settings.rows import (
     CONNECTION_LOGS,
@@ -38,7 +39,7 @@ RELAY_METHODS = (
     "constant",
 )
 #: Where on a ring a name lies; empty for what the method has in carbon.
-HASH_TYPES = ("", "carbon_ch", "carbon_ch:c-relay", "fnv1a_ch", "fnv1a_ch:c-relay", "jump_fnv1a_ch", "mmh3_ch", "fast")
+HASH_TYPES = ("", *RING_TYPES)
 PROTOCOLS = ("pickle", "line", "protobuf", "udp")
 #: What becomes of points that a destination does not take fast enough.
 POLICIES = ("spool", "block", "drop_oldest", "drop_newest")

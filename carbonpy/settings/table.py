@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from carbonpy.hashing.rings import RING_TYPES
 from carbonpy.settings.kinds import Choice, Hosts, Number, OptionalPath, Processes, TimeZone, Urls, Words
 from carbonpy.settings.relay_rows import AGGREGATOR, CACHE_AGGREGATION, RELAY
 from carbonpy.settings.rows import (
@@ -54,7 +55,7 @@ JOURNAL_FSYNC = ("never", "interval", "batch")
 #: How the series of a pattern are consolidated for maxDataPoints: by the average, or as their files say.
 CONSOLIDATIONS = ("average", "storage")
 #: Which of several caches has the points of a metric.
-CARBONLINK_HASHING = ("all", "carbon_ch")
+CARBONLINK_HASHING = ("all", *RING_TYPES)
 
 
 # fmt: off
@@ -209,10 +210,9 @@ _GROUPS: tuple[tuple[str, str, tuple[Setting, ...]], ...] = (
         row("CARBONLINK_TIMEOUT", SOME_SECONDS, 1,
              "Seconds to wait for one of CARBONLINK_HOSTS."),
         row("CARBONLINK_HASHING_TYPE", Choice(CARBONLINK_HASHING), "all",
-             "Which of CARBONLINK_HOSTS is asked about a metric: all, or those where a relay with carbon_ch puts "
-             "it."),
+             "Which of CARBONLINK_HOSTS is asked about a metric: all, or those where a relay with this ring puts it."),
         row("CARBONLINK_REPLICATION", Number(1, 64, whole=True), 1,
-             "The relay's REPLICATION_FACTOR, for CARBONLINK_HASHING_TYPE = carbon_ch."),
+             "The relay's REPLICATION_FACTOR, where CARBONLINK_HASHING_TYPE is a ring."),
         row("CLUSTER_SERVERS", Urls(), (),
              "Other servers that are asked too (http://host:port/prefix?format=msgpack): carbonpy, graphite-web or "
              "go-carbon; for carbonpy web."),

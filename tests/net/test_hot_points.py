@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from carbon.hashing import ConsistentHashRing
-from hypothesis import given
-from hypothesis import strategies as st
 from support.ports import free_ports
 
-from carbonpy.net.hot_points import CARBON_CH, CacheHost, CarbonLinkPoints, CarbonRing
+from carbonpy.hashing.destination import Destination
+from carbonpy.hashing.rings import RING_TYPES, make_ring
+from carbonpy.net.hot_points import CacheHost, CarbonLinkPoints
 
 METRICS = [f"servers.{name}.cpu" for name in ("web", "db", "mail", "dns", "ldap")]
 Answer = Callable[[dict[str, Any]], Any]
@@ -184,30 +183,30 @@ def test_absurd_points_are_left_out() -> None:
         assert plain(points_of(cache).peek_many(["a"])) == {"a": [(6, 1.0)]}
 
 
-def test_with_carbon_ch_each_cache_is_asked_for_its_own_metrics() -> None:
+@pytest.mark.parametrize("replication", [1, 2])
+@pytest.mark.parametrize("kind", RING_TYPES)
+def test_with_a_ring_caches_are_asked_for_their_own_metrics(kind: str, replication: int) -> None:
+    """Rings themselves are tested where they are made."""
     with caches(*[knowing({metric: [(1, 1)] for metric in METRICS})] * 3) as running:
-        points = points_of(*running, hashing=CARBON_CH)
+        for number, cache in enumerate(running):
+            cache.host = cache.host._replace(instance=f"instance-{number}")
+        points = points_of(*running, hashing=kind, replication=replication)
         found = points.peek_many([*METRICS, "carbon.agents.x"])
         assert set(found) == set(METRICS)
-        asked = [set(cache.asked[0]["metrics"]) for cache in running]
-        assert all("carbon.agents.x" in some for some in asked)
-        assert sum(len(some) - 1 for some in asked) == len(METRICS)
+        ring = make_ring(kind, [Destination(*cache.host) for cache in running])
+        for number, cache in enumerate(running):
+            owned = [metric for metric in METRICS if number in ring.owners(metric, replication)]
+            assert cache.asked[0]["metrics"] == [*owned, "carbon.agents.x"]
+        assert points.troubles() == []
 
 
-HOSTS = st.lists(
-    st.tuples(st.sampled_from(["127.0.0.1", "10.0.0.7", "cache.example.org"]), st.sampled_from([None, "a", "b", "c"])),
-    min_size=1,
-    max_size=5,
-    unique=True,
-)
-
-
-@given(hosts=HOSTS, metric=st.text("abc.é", min_size=1, max_size=12), replicas=st.integers(1, 3))
-def test_the_ring_is_that_of_a_carbon_relay(hosts: list[tuple[str, str | None]], metric: str, replicas: int) -> None:
-    theirs = ConsistentHashRing(hosts)
-    wanted = list(dict.fromkeys(theirs.get_nodes(metric)))[:replicas]
-    found = CarbonRing(CacheHost(host, 7002, instance) for host, instance in hosts).hosts_of(metric, replicas)
-    assert [(one.host, one.instance) for one in found] == wanted
+def test_caches_that_a_ring_cannot_tell_apart_are_all_asked_and_that_is_said() -> None:
+    with caches(*[knowing({metric: [(1, 1)] for metric in METRICS})] * 2) as running:
+        points = points_of(*running, hashing="carbon_ch")
+        points.peek_many(METRICS)
+        assert [cache.asked[0]["metrics"] for cache in running] == [METRICS, METRICS]
+        (trouble,) = points.troubles()
+        assert trouble.startswith("CARBONLINK_HOSTS: 127.0.0.1:") and trouble.endswith("are asked about all metrics")
 
 
 @pytest.mark.parametrize(
