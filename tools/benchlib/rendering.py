@@ -45,6 +45,7 @@ WHISPER_DIR = {data!r}
 CARBONLINK_HOSTS = []
 DEFAULT_CACHE_DURATION = 0
 FIND_CACHE_DURATION = 0
+FIND_TIMEOUT = FETCH_TIMEOUT = 300
 DATABASES = {{"default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": {storage!r} + "/graphite.db"}}}}
 """
 _BUILD = """
