@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from support.made_series import series
 
 from carbonpy.errors import QueryError
-from carbonpy.functions import pie
-from carbonpy.functions.library import Library
 from carbonpy.functions.ranking import blocks, figures, ordered
 
 number = st.one_of(st.none(), st.floats(-1e6, 1e6))
@@ -70,12 +68,3 @@ def test_orders_are_stable_and_nothing_is_lowest(keys, descending):
     x = [series(str(place), [1]) for place in range(len(keys))]
     expected = sorted(x, key=lambda one: -math.inf if math.isnan(k := keys[int(one.name)]) else k, reverse=descending)
     assert ordered(x, np.array(keys, dtype=np.float64), descending) == expected
-
-
-def test_a_slice_of_a_pie_is_one_number():
-    one = series("a", [1, None, 4])
-    assert [slice_of(one) for slice_of in pie.PIE] == [2.5, 4.0, 1.0]
-    assert all(math.isnan(slice_of(series("a", [None]))) for slice_of in pie.PIE)
-    table = Library(pie.PIE)
-    assert list(table) == ["average", "maximum", "minimum"]
-    assert table.description("maximum")["params"] == [{"name": "series", "type": "series", "required": True}]
