@@ -83,16 +83,16 @@ def test_fine_values_that_do_not_fit_any_more_are_aggregated(monkeypatch: Patch,
 
 def test_another_method_is_made_of_all_fine_values(monkeypatch: Patch, tmp_path: Path) -> None:
     header = make_header([(60, 60), (300, 100)], 0.5, "average")
-    files = {"a.wsp": file_of(header, {slot: float(slot // 60 % 5) for slot in minutes(60)})}
+    files = {"a.wsp": file_of(header, {slot: 4.0 - slot // 60 % 5 for slot in minutes(60)})}
     words = ["--aggregationMethod=max", "ROOT/a.wsp", "60:30", "300:100"]
     _, _, script, mine = both(monkeypatch, tmp_path, files, NOW, "whisper-resize", words)
-    # The script has the maximum only as far as the new fine archive reaches; beyond, the last fine value of a slot.
+    # The script has the maximum only as far as the new fine archive reaches; beyond, the last fine value of a slot,
+    # be it the least of all.
     begin, end = TOP - 55 * 60, TOP - 35 * 60
     theirs_there = {slot: value for slot, value in values(script["a.wsp"])[1].items() if begin <= slot <= end}
     mine_there = {slot: value for slot, value in values(mine["a.wsp"])[1].items() if begin <= slot <= end}
     assert set(mine_there.values()) == {4.0}
-    whisper_means = whisper.aggregate("max", [0.0, 1.0, 2.0, 3.0, 4.0])
-    assert whisper_means == 4.0
+    assert set(theirs_there.values()) == {0.0}
     assert mine_there.keys() == theirs_there.keys()
 
 
@@ -170,6 +170,19 @@ def test_fill_takes_files_of_other_archives(monkeypatch: Patch, tmp_path: Path) 
     assert len(past) > 15
     assert {values(mine["b.wsp"])[0][slot] for slot in past} == {2.0}
     assert {values(script["b.wsp"])[0][slot] for slot in past[1:]} == {4.0}
+
+
+def test_fill_puts_no_coarse_value_among_fine_ones(monkeypatch: Patch, tmp_path: Path) -> None:
+    """The script asks the source for a time just before its fine archive, and gets a coarse slot that lies within."""
+    now = 1_700_000_260
+    slots = [now - now % 60 - 60 * age for age in range(10)][::-1]
+    whole = {slot: float(n * n) for n, slot in enumerate(slots)}
+    source, target = (file_of(HOUR, points) for points in (whole, {slot: whole[slot] for slot in slots[5:]}))
+    files = {"a.wsp": source, "b.wsp": target}
+    _, _, script, mine = both(monkeypatch, tmp_path, files, now, "whisper-fill", ["ROOT/a.wsp", "ROOT/b.wsp"])
+    assert values(mine["b.wsp"]) == values(source)
+    (coarse,) = {slot for slot, value in values(script["b.wsp"])[0].items() if whole[slot] != value}
+    assert values(script["b.wsp"])[0][coarse] == values(source)[1][coarse]
 
 
 def test_dropped_values_do_not_shift_the_others(monkeypatch: Patch, tmp_path: Path) -> None:
