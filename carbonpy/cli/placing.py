@@ -95,13 +95,12 @@ def ring_router(destinations: str, kind: str | None, replication: int | None, di
 def from_settings(settings: Settings) -> Router:
     """The router of a configuration, with its rules files.  Raises ConfigError."""
     own = settings.own
-    relay = RelayRules.parse(read_text(own.relay_rules), own.relay_rules) if os.path.exists(own.relay_rules) else None
-    aggregation = (
-        AggregationRules.parse(read_text(own.aggregation_rules), own.aggregation_rules)
-        if os.path.exists(own.aggregation_rules)
-        else None
-    )
-    return make_router(settings, relay or RelayRules.default(), aggregation or AggregationRules.default())
+    relay, aggregation = RelayRules.default(), AggregationRules.default()
+    if os.path.exists(own.relay_rules):
+        relay = RelayRules.parse(read_text(own.relay_rules), own.relay_rules)
+    if os.path.exists(own.aggregation_rules):
+        aggregation = AggregationRules.parse(read_text(own.aggregation_rules), own.aggregation_rules)
+    return make_router(settings, relay, aggregation).warned(*relay.warnings, *aggregation.warnings)
 
 
 def names_from(words: list[str]) -> Iterator[str]:

@@ -54,9 +54,9 @@ class Router:
         self._planned = planned
         self._options = tuple(options)
 
-    def warned(self, sentence: str) -> Router:
-        """The same with one more warning."""
-        return Router(self.destinations, self._planned, self._options, (*self.warnings, sentence), self.rings)
+    def warned(self, *sentences: str) -> Router:
+        """The same with more warnings."""
+        return Router(self.destinations, self._planned, self._options, (*self.warnings, *sentences), self.rings)
 
     def options_of(self, number: int) -> Mapping[str, object]:
         """How the destination `number` is spoken to, as its cluster says; empty where the settings decide."""
@@ -95,8 +95,8 @@ def carbon_router(
     """The router of RELAY_METHOD = `method` over DESTINATIONS.
 
     `ring` is ROUTER_HASH_TYPE; empty or None for what the method has in carbon.  `diverse` None is what the ring has
-    where it comes from.  `dynamic` (DYNAMIC_ROUTER) and `normalize` (TAG_RELAY_NORMALIZED) as in carbon.  Raises
-    ConfigError, a sentence without a place.
+    where it comes from.  `dynamic` (DYNAMIC_ROUTER) and `normalize` (TAG_RELAY_NORMALIZED) as in carbon.  The warnings
+    of the rules are not among those of the router.  Raises ConfigError, a sentence without a place.
     """
     if not destinations:
         raise ConfigError("there are no DESTINATIONS; name at least one: host:port or host:port:instance")
@@ -111,7 +111,7 @@ def carbon_router(
             raise ConfigError("RELAY_METHOD = rules needs a file of rules; write relay-rules.conf")
         destinations = tuple(dict.fromkeys(destinations))
         rules = _ByRules(relay_rules, destinations)
-        route, warnings = rules.plan, [*relay_rules.warnings, *rules.warnings()]
+        route, warnings = rules.plan, list(rules.warnings())
     elif method in (CONSISTENT, AGGREGATED, FAST, FAST_AGGREGATED):
         made = make_ring(_ring_of(method, ring or ""), destinations)
         placement = rings[method] = Placement(
@@ -121,7 +121,6 @@ def carbon_router(
         if method in (AGGREGATED, FAST_AGGREGATED):
             if aggregation_rules is None:
                 raise ConfigError(f"RELAY_METHOD = {method} needs a file of rules; write aggregation-rules.conf")
-            warnings = [*aggregation_rules.warnings, *warnings]
         else:
             aggregation_rules = None
         route = _ByRing(method, placement, aggregation_rules).plan
