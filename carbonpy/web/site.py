@@ -20,8 +20,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request, Site
+from twisted.web.http import HTTPFactory, Request, datetimeToString
 
 from carbonpy import __version__
 from carbonpy.clock import Clock
@@ -61,7 +60,11 @@ def report(what: str, error: BaseException) -> None:
 
 
 class BoundedRequest(Request):
-    """A request whose body is bounded and whose parameters are parsed by us, not by Twisted."""
+    """A request whose body is bounded and whose parameters are parsed by us, not by Twisted.
+
+    It is one of ``twisted.web.http``, not of ``twisted.web.server``, which imports templates, XML and remote objects
+    (3 MB) for a tree of resources that is a single one here.
+    """
 
     too_large = False
     query_string = b""
@@ -82,7 +85,11 @@ class BoundedRequest(Request):
         self.path, _, self.query_string = path.partition(b"?")
         self.args: dict[bytes, list[bytes]] = {}
         self.content.seek(0)
-        self.process()
+        try:
+            self.channel.site.root.take(self)
+        except Exception:
+            _log.failure("a web answer could not be sent")
+            self.channel.loseConnection()
 
     def header(self, name: str) -> str | None:
         """The value of a request header, None if there is none."""
@@ -103,13 +110,11 @@ class Door(NamedTuple):
     pool: Any
 
 
-class Root(Resource):
+class Root:
     """Everything: makes a Query of each request and sees to it that it is answered.  Reactor thread only.
 
     here: path -> what answers it at once, in this process.  log_requests: whether each gets a line in the log.
     """
-
-    isLeaf = True
 
     def __init__(
         self,
@@ -122,7 +127,6 @@ class Root(Resource):
         cache: ResponseCache,
         log_requests: bool = False,
     ) -> None:
-        super().__init__()
         self._dispatch = dispatch
         self._here = here
         self._limits = limits
@@ -134,7 +138,8 @@ class Root(Resource):
         #: Answers by status.  Written by the reactor's thread, read by any.
         self.answered = CounterGroup()
 
-    def render(self, request: BoundedRequest) -> int:
+    def take(self, request: BoundedRequest) -> None:
+        """Answer a request, now or later."""
         began = self._clock()
         query = Query(path="/" + unquote(request.path.decode("utf-8", "replace")).strip("/"), now=began)
         try:
@@ -148,7 +153,6 @@ class Root(Resource):
             self._send(request, query, answer)
         else:
             self._send_later(request, query, answer)
-        return NOT_DONE_YET
 
     def _query(self, request: BoundedRequest, begun: Query) -> Query:
         content_type, body = request.header("content-type") or "", request.content.read()
@@ -232,6 +236,7 @@ class Root(Resource):
         self.answered.add(str(answer.status))
         headers, chunks = request.responseHeaders, answer.chunks
         request.setResponseCode(answer.status)
+        headers.setRawHeaders(b"date", [datetimeToString()])
         headers.setRawHeaders(b"server", [f"carbonpy/{__version__}".encode()])
         headers.setRawHeaders(b"content-type", [answer.content_type.encode()])
         origin, origins = request.header("origin"), self._door.origins
@@ -272,18 +277,23 @@ def _failed(error: BaseException) -> Answer:
     return sentence("the server failed to answer this; its log says why", 500)
 
 
-class QuietSite(Site):
-    """A Site that counts its answers (`answered`) instead of logging each."""
-
-    displayTracebacks = False
+class QuietSite(HTTPFactory):
+    """Makes the connections' protocols; counts answers (`answered`) instead of logging each."""
 
     def __init__(self, root: Root, cache: ResponseCache, limits: Limits, idle_seconds: float, reactor: Any) -> None:
-        super().__init__(root, requestFactory=BoundedRequest, timeout=idle_seconds, reactor=reactor)
+        super().__init__(timeout=idle_seconds, reactor=reactor)
+        self.root = root
         self.body_limit = limits.body_bytes
         #: Answers by status; read from any thread.
         self.answered = root.answered
         #: Answers that are kept; its counters may be read from any thread.
         self.cache = cache
+
+    def buildProtocol(self, address: Any) -> Any:
+        channel: Any = super().buildProtocol(address)
+        channel.requestFactory = BoundedRequest
+        channel.site = self
+        return channel
 
     def log(self, request: Any) -> None:
         """Nothing: what is frequent is counted."""

@@ -14,7 +14,6 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
-from twisted.web.server import Site
 
 from carbonpy.catalog import Catalog
 from carbonpy.events.store import EventStore
@@ -23,7 +22,7 @@ from carbonpy.retention import parse_retentions
 from carbonpy.web.dispatch import PoolDispatch
 from carbonpy.web.limits import DEFAULT_LIMITS
 from carbonpy.web.service import Service
-from carbonpy.web.site import make_site, report
+from carbonpy.web.site import QuietSite, make_site, report
 
 
 class InlineReactor(Clock):
@@ -120,7 +119,7 @@ class Asked:
         site_options = {name: options.pop(name) for name in of_site if name in options}
         self.events = EventStore(f"{directory}/events.sqlite")
         self.service = Service(store or self.store, self.events, limits=limits, report=report, **options)
-        self.site: Site = make_site(
+        self.site: QuietSite = make_site(
             PoolDispatch(self.service, self.reactor, self.pool),
             lambda: self.health,
             lambda: "# TYPE carbonpy_received counter\ncarbonpy_received 3\n",

@@ -26,7 +26,7 @@ _STEPS = (
     ("twisted.internet.reactor", "Python with Twisted's reactor"),
     ("numpy", "Python with numpy"),
     ("twisted.internet.reactor, numpy", "Python with the reactor and numpy"),
-    ("twisted.internet.reactor, twisted.web.server, numpy, sqlite3, lz4.block",
+    ("twisted.internet.reactor, twisted.web.http, numpy, sqlite3, lz4.block",
      "Python with the reactor, numpy, the HTTP server, SQLite and lz4"),
 )
 _SLEEP = "import {}, time\nprint(flush=True)\ntime.sleep(600)\n"
