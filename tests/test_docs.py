@@ -22,7 +22,7 @@ NAMES = [path.name for path in DOCUMENTS]
 #: Words in capitals with an underscore that are not settings of ours: those of graphite-web, whisper and the system.
 FOREIGN = {
     "CACHE_HEADERS", "CARBONLINK_HOSTS", "GRAPHITE_ROOT", "GRAPHITE_STORAGE_DIR", "GRAPHITE_CONF_DIR",
-    "AUTOCOMPRESS_GAPS_IN_DERIVATIVE_FUNCTIONS", "POSIX_FADV_RANDOM", "SO_RCVBUF", "SO_REUSEPORT",
+    "AUTOCOMPRESS_GAPS_IN_DERIVATIVE_FUNCTIONS", "POSIX_FADV_RANDOM", "SO_RCVBUF", "SO_REUSEPORT", "CARBONPY_PASSWORD",
 }  # fmt: skip
 
 

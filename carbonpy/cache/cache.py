@@ -19,7 +19,7 @@ Metrics are divided into `shares`, one per writer: share = id mod shares.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -323,6 +323,40 @@ class Cache:
         with self._lock:
             self._loans[loan.share] = None
             self._runs[loan.share] = loan.runs + self._runs[loan.share]
+
+    def extract(self, identities: Sequence[int], metrics: Collection[bytes]) -> tuple[Columns, int]:
+        """Take all points of some metrics out, with none of their shares on loan; `metrics` are their names.
+
+        (the points, sorted, the last value of each; how many points left the cache).  The journal forgets them, too.
+        """
+        self.seal()
+        wanted = np.unique(np.array(identities, np.uint32))
+        taken: list[Columns] = []
+        gone: list[Run] = []
+        left: list[Run] = []
+        for share in np.unique(wanted % self._shares).tolist():
+            assert self._loans[share] is None, "its writer has points of the share on loan"
+            runs: list[Run] = []
+            for run in [run for part in partition(self._runs[share]) for run in part]:
+                mask = np.isin(run.ids, wanted)
+                if not mask.any():
+                    runs.append(run)
+                    continue
+                taken.append(run.where(mask).columns)
+                gone.append(run)
+                if not mask.all():
+                    runs.append(run.where(~mask))
+                    left.append(runs[-1])
+            with self._lock:
+                self._runs[share] = runs
+                self._missing[share] = np.setdiff1d(self._missing[share], wanted)
+        points = sum(len(columns[0]) for columns in taken)
+        with self._lock:
+            self.cached -= points
+        if self._journal is not None:
+            self._journal.erase(frozenset().union(*(run.segments for run in gone)), wanted, metrics)
+        self._drop(gone, left)
+        return merge(taken) if taken else EMPTY, points
 
     # ---- looking
 

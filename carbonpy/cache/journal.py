@@ -13,7 +13,7 @@ Each file is ``b"CPJ1"`` and then records::
 little-endian.  Kind 1 (names): uint32 first id, then `count` names, each with a newline behind it,
 lz4 block.  Kind 2 (points): count x uint32 id, count x uint32 timestamp, count x float64 value, lz4
 block (both with the plain size in front, as lz4.block stores it).  Kind 3 (struck): count x uint32
-id, whose points in the same file were written meanwhile.
+id, whose points in the same file were written, or given up, meanwhile.
 
 The law: what a reader gets from a file cut off at any byte is the records before the cut.  A record
 that was damaged in place is left out and counted; the records behind it are read.  Reading a
@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
 import lz4.block
@@ -235,8 +235,22 @@ class Journal:
 
     def strike(self, number: int, ids: np.ndarray) -> None:
         """The points of `ids` in a segment that `rewrite` made are in their files, but the segment has to stay."""
+        if number % _GAP:
+            self._strike(number, ids)
+
+    def erase(self, numbers: Iterable[int], ids: np.ndarray, metrics: Collection[bytes]) -> None:
+        """The points of `ids`, which are those of `metrics`, are given up: a restart must not bring them back.
+
+        For segments that nothing is appended to any more.
+        """
+        for number in numbers:
+            epoch = self._epoch_of.get(number)
+            if epoch is not None:
+                self._strike(number, ids if epoch == self.epoch else self._names_of(epoch).ids_of(metrics))
+
+    def _strike(self, number: int, ids: np.ndarray) -> None:
         path = self._paths.get(number)
-        if path is None or number % _GAP == 0:
+        if path is None or not len(ids):
             return
         record = pack_record(STRUCK, len(ids), ids.astype("<u4").tobytes())
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
 import lz4.block
@@ -129,6 +129,10 @@ class OldNames:
                 self._names[first : first + len(names)] = names
         #: Old id -> id (or verdict) of this life; 0 where it was not needed yet or the name is lost.
         self._ids = np.zeros(len(self._names) + 1, np.uint32)
+
+    def ids_of(self, metrics: Collection[bytes]) -> np.ndarray:
+        """The old ids (uint32) of these names."""
+        return np.array([number for number, name in enumerate(self._names) if name in metrics and name], np.uint32)
 
     def intern(self, ids: np.ndarray, intern: Callable[[bytes], int]) -> np.ndarray:
         """Old ids to ids of this life, 0 where the name is lost."""

@@ -51,6 +51,7 @@ from carbonpy.daemons.hot import Hot
 from carbonpy.daemons.ledger import Ledger
 from carbonpy.daemons.listening import Listening, receiver_limits, where
 from carbonpy.daemons.own_metrics import prefix_of
+from carbonpy.daemons.removing import Removing
 from carbonpy.daemons.rules import Rules
 from carbonpy.daemons.sources import Sources
 from carbonpy.daemons.web_side import WebSide
@@ -182,6 +183,7 @@ class CacheDaemon:
             hash_only=cache.tag_hash_filenames,
             peek_many=self.hot.peek_many,
         )
+        self.removing = Removing(self, cache.local_data_dir, cache.tag_hash_filenames, self.ledger.dropped)
         self.figures = Figures(self, self._own_prefix)
         self.web = WebSide(
             reactor,
@@ -192,6 +194,7 @@ class CacheDaemon:
             health=self.figures.health,
             metrics_text=self.figures.metrics_text,
             ready=lambda: self.ready,
+            removing=self.removing,
         )
         self._ports: list[Any] = []
         self._loops = running.Loops(reactor)
@@ -472,7 +475,8 @@ class CacheDaemon:
         log.info("stopping; {points} points are in the cache", points=self.cache.cached)
         self._loops.stop()
         ends = [maybeDeferred(port.stopListening) for port in self._ports]
-        done = DeferredList([*ends, self.listening.close(), self.web.stop()], consumeErrors=True)
+        closing = [self.listening.close(), self.web.stop(), self.removing.stop()]
+        done = DeferredList([*ends, *closing], consumeErrors=True)
         self.receivers.stop()
         if self.aggregation is not None:
             self.aggregation.close(self.intake)

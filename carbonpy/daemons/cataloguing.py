@@ -66,6 +66,8 @@ class Cataloguing:
 
     def made(self, identity: int) -> None:
         """The file of a metric was made."""
+        if self._names.id_of(self._names.metric(identity)) != identity:
+            return  # the metric was deleted meanwhile
         if identity < self._seen_before:
             self._live.note(self._names.metrics([identity]))
         else:

@@ -19,7 +19,7 @@ _NO_POINTS: Points = (np.empty(0, np.uint32), np.empty(0, np.float64))
 
 
 class Hot:
-    """The cached points of metrics.  Safe from any thread, but for `met`."""
+    """The cached points of metrics.  Safe from any thread, but for `met` and `forget`."""
 
     def __init__(self, names: NameTable, cache: Cache, catalog: LiveCatalog, hash_filenames: bool) -> None:
         self._names = names
@@ -33,6 +33,11 @@ class Hot:
         for identity, metric in enumerate(metrics, first):
             if b";" in metric:
                 self._encoded[encoded(metric.decode(), self._hash_filenames)] = identity
+
+    def forget(self, metric: str) -> None:
+        """A metric is gone.  Reactor thread only."""
+        if ";" in metric:
+            self._encoded.pop(encoded(metric, self._hash_filenames), None)
 
     def is_encoded(self, metric: str) -> bool:
         """Whether this is the path of the file of a known metric with tags."""

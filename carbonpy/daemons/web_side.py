@@ -18,6 +18,7 @@ from carbonpy.net.tls import ServerTls
 from carbonpy.net.web_workers import WebWorkers
 from carbonpy.settings import Settings
 from carbonpy.web.access import Users
+from carbonpy.web.admin import Admin, Removing
 from carbonpy.web.answer import Answer, Query
 from carbonpy.web.dispatch import Beginner, Dispatch, PoolDispatch
 from carbonpy.web.limits import Limits
@@ -52,7 +53,8 @@ class WebSide:
 
     store: what this process itself can answer from.  sources: for processes that start.  parent: what they may
     ask this one for.  here: whether little queries are answered in the reactor's thread, which `store` must not
-    hold up then.  Raises ConfigError for files that cannot be used.
+    hold up then.  removing: what deletes and renames metrics, if anything can.
+    Raises ConfigError for files that cannot be used.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class WebSide:
         metrics_text: Callable[[], str],
         ready: Callable[[], bool],
         here: bool = True,
+        removing: Removing | None = None,
     ) -> None:
         self._reactor = reactor
         self._web = settings.web
@@ -82,6 +85,10 @@ class WebSide:
         else:
             dispatch = PoolDispatch(service, reactor, reactor.getThreadPool())
         web = settings.web
+        users = Users.load(web.http_auth_file) if web.http_auth_file else None
+        admin = None
+        if removing is not None:
+            admin = Admin(removing, guarded=users is not None, interface=web.http_interface)
         self.site = make_site(
             dispatch,
             health,
@@ -92,9 +99,10 @@ class WebSide:
             ready=ready,
             limits=limits,
             cors_origins=web.http_cors_origins,
-            users=Users.load(web.http_auth_file) if web.http_auth_file else None,
+            users=users,
             cache_bytes=web.render_cache_size,
             log_requests=web.log_requests,
+            admin=admin,
         )
         self._tls = None
         if web.http_tls_certificate:

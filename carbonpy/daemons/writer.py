@@ -13,6 +13,7 @@ and orders, which count from the next block of files on, on a descriptor of thei
     rules   texts of the rules files                    new rules for new files
     rate    updates_per_second
     forget  ids                                         their files were changed by the daemon
+    give-way                                            end the sweep under way and defer the rest
 
 The law: it lives no longer than its parent.  It ends when standard input does, and when the parent
 is gone in the middle of a sweep it stops at the next block, so that two generations of writers never
@@ -94,6 +95,8 @@ class _Orders:
         self._buffer = ParcelBuffer()
         #: The daemon stops: end after the files that are open.
         self.stopping = False
+        #: The sweep under way is to end early.
+        self.giving_way = False
 
     def take(self) -> bool:
         """Do what was ordered; whether there was anything."""
@@ -109,6 +112,8 @@ class _Orders:
                 self._sweeper.set_rate(order.fields["updates_per_second"])
             elif order.kind == "stop":
                 self.stopping = True
+            elif order.kind == "give-way":
+                self.giving_way = True
             elif order.kind == "forget":
                 for identity in order.fields["ids"]:
                     self._sweeper.table.forget(identity)
@@ -138,7 +143,7 @@ def serve(input_fd: int, output_fd: int, orders_fd: int) -> None:
 
     def give_up() -> bool:
         orders.take()
-        return orders.stopping or orphaned()
+        return orders.stopping or orders.giving_way or orphaned()
 
     while (parcel := receive(source.read)) is not None:
         if parcel.kind == "chunk":
@@ -146,6 +151,7 @@ def serve(input_fd: int, output_fd: int, orders_fd: int) -> None:
             if orders.stopping:
                 return
         elif parcel.kind == "sweep":
+            orders.giving_way = False
             sweeper.begin(parcel.fields["creates"], np.frombuffer(parcel.blobs[0], np.uint32))
         elif parcel.kind == "names":
             learn_names(sweeper, parcel)

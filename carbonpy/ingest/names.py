@@ -2,11 +2,10 @@
 
 The law.  `ids` maps a raw name either to the id of its metric (FIRST_ID and up) or to a verdict
 below FIRST_ID that says why the name is refused.  Two raw names with the same canonical form have
-the same id.  An id never changes its metric.  When the lists of allowed and denied names change,
-`judge_again` recomputes the mapping, not the datapoints.
-
-Where names are rewritten as they come in, a raw name leads to the metric that it is rewritten to, and `identify` to
-the metric that has exactly this name.
+the same id.  An id never changes its metric, but a metric that was deleted comes back with a new
+one.  When the lists of allowed and denied names change, `judge_again` recomputes the mapping, not
+the datapoints.  Where names are rewritten as they come in, a raw name leads to the metric that it is
+rewritten to, and `identify` to the metric that has exactly this name.
 
 The table is bounded: with `max_names` raw names of metrics new ones get the verdict FULL and are
 not remembered, so a flood of random names costs time but no memory.  Of refused names only some are
@@ -16,7 +15,7 @@ remembered, and they take no place from others: junk that a list denies never fi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from carbonpy.errors import MetricError
 from carbonpy.metric import MAX_NAME_BYTES, MAX_NODE_BYTES, canonical
@@ -88,6 +87,8 @@ class NameTable:
         self._rename = rename
         self._metrics: list[bytes] = [b""] * FIRST_ID
         self._refused: list[bytes] = []
+        #: Ids that no name leads to any more.
+        self._forgotten: set[int] = set()
         #: Metrics that were never seen under their canonical name, only under another raw one; all when names are
         #: rewritten, for then a canonical name in `ids` may lead elsewhere.
         self._elsewhere: dict[bytes, int] = {}
@@ -96,7 +97,7 @@ class NameTable:
         self.on_new: list[Callable[[int, Sequence[bytes]], None]] = []
 
     def __len__(self) -> int:
-        """How many metrics have an id."""
+        """How many metrics have had an id."""
         return len(self._metrics) - FIRST_ID
 
     @property
@@ -203,6 +204,22 @@ class NameTable:
         identity = self.ids.get(metric, 0) if self._rename is None else 0
         return identity if identity >= FIRST_ID else self._elsewhere.get(metric)
 
+    def forget(self, identities: Collection[int]) -> None:
+        """These metrics are gone: their names get new ids when they come again.
+
+        Takes a look at every raw name if any metric has a raw name that is not its own, else only at theirs.
+        """
+        gone = set(identities)
+        aliases = len(self.ids) - len(self._refused) != len(self) - len(self._forgotten) or bool(self._elsewhere)
+        raws = [raw for raw, identity in self.ids.items() if identity in gone] if aliases else self.metrics(gone)
+        for raw in raws:
+            if self.ids.get(raw) in gone:
+                del self.ids[raw]
+        for metric in self.metrics(gone):
+            if self._elsewhere.get(metric) in gone:
+                del self._elsewhere[metric]
+        self._forgotten |= gone
+
     def id_of(self, metric: str) -> int | None:
         """The id of a canonical name, None if it was never seen (or is refused).  Safe from any thread."""
         key = metric.encode()
@@ -227,7 +244,8 @@ class NameTable:
         """Take a new Judge and decide every raw name anew; how many verdicts changed."""
         self._judge = judge
         raws = self.ids
-        self._elsewhere = {metric: number for number, metric in enumerate(self._metrics) if number >= FIRST_ID}
+        numbered = enumerate(self._metrics[FIRST_ID:], FIRST_ID)
+        self._elsewhere = {metric: number for number, metric in numbered if number not in self._forgotten}
         self.ids = {}
         self._refused = []
         changed = 0

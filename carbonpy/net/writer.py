@@ -63,6 +63,9 @@ class Writer(Protocol):
     def forget(self, identity: int) -> None:
         """The file of a metric was changed by the daemon itself."""
 
+    def give_way(self) -> None:
+        """End the sweep under way soon, and well: what is not written by then is deferred."""
+
     def stop(self) -> Deferred[None]:
         """End it; a sweep under way may be cut short at any point."""
 
@@ -143,21 +146,25 @@ class ThreadWriter:
     ) -> None:
         self._names = names
         self._told = _Told(names)
-        self._stopping = threading.Event()
+        self._stopping = False
+        #: Set while a sweep is to end early, and for good when the thread is to end.
+        self._giving_way = threading.Event()
         self._settings = settings
-        self._sweeper = Sweeper(settings, header_for, sleep=self._stopping.wait)
+        self._sweeper = Sweeper(settings, header_for, sleep=self._giving_way.wait)
         self._thread = thread
         thread.enter()
 
     def sweep(self, loan: Loan, creates: float) -> Deferred[Outcome]:
         """Write a loan in the writer's thread."""
+        if not self._stopping:
+            self._giving_way.clear()
         new = self._told.news(loan).tolist()
         return self._thread.run(self._sweep, loan, creates, new, self._names.metrics(new))
 
     def _sweep(self, loan: Loan, creates: float, new: Sequence[int], names: Sequence[bytes]) -> Outcome:
         self._sweeper.learn(new, names)
         parts = [run.columns for run in loan.runs]
-        return self._sweeper.sweep(parts, creates=creates, held=loan.held, give_up=self._stopping.is_set)
+        return self._sweeper.sweep(parts, creates=creates, held=loan.held, give_up=self._giving_way.is_set)
 
     def set_rules(self, texts: RuleTexts, book: HeaderBook) -> None:
         """New rules for new files."""
@@ -172,9 +179,14 @@ class ThreadWriter:
         """Remembered headers are compared at the next visit that checks them; this one is met anew."""
         self._sweeper.table.forget(identity)
 
+    def give_way(self) -> None:
+        """End the sweep under way at its next block."""
+        self._giving_way.set()
+
     def stop(self) -> Deferred[None]:
         """End the thread after the block that it is writing."""
-        self._stopping.set()
+        self._stopping = True
+        self._giving_way.set()
         return self._thread.leave()
 
 
@@ -216,6 +228,10 @@ class GrowingWriter:
     def forget(self, identity: int) -> None:
         """The file of a metric was changed by the daemon itself."""
         self._writer.forget(identity)
+
+    def give_way(self) -> None:
+        """End the sweep under way soon."""
+        self._writer.give_way()
 
     def stop(self) -> Deferred[None]:
         """End what it is now."""
@@ -365,6 +381,10 @@ class ProcessWriter(ProcessProtocol):
         """Say what counts at once, also in the middle of a sweep; a process that starts later knows it anyway."""
         if self.pid is not None and ORDERS_FD in self.transport.pipes:
             self._send(ORDERS_FD, pack(kind, fields))
+
+    def give_way(self) -> None:
+        """End the sweep under way at its next block."""
+        self._order("give-way", {})
 
     def stop(self) -> Deferred[None]:
         """End it after the files that are open now, by force if that takes long.

@@ -24,10 +24,12 @@ from carbonpy.clock import TokenBucket
 from carbonpy.counters import Counter, CounterGroup
 from carbonpy.net.writer import RuleTexts, Writer, WriterDied
 from carbonpy.writing.headers import HeaderBook
-from carbonpy.writing.sweep import Outcome
+from carbonpy.writing.sweep import GAVE_WAY, Outcome
 
 log = Logger("console")
 _LONGEST_PAUSE = 60.0
+#: Seconds that a sweep may take to end by itself when somebody waits for that.
+_PATIENCE = 1.0
 #: At the end, sweeps that bring nothing to the disk are repeated so often.
 _LAST_TRIES = 4
 
@@ -77,6 +79,7 @@ class Writers:
         self._on_made = on_made
         self.log_sweeps = log_sweeps
         self._running = False
+        self._held = 0
         self._first = 0
         self._timer: Any = None
         self._idle: list[Deferred[None]] = []
@@ -113,7 +116,7 @@ class Writers:
 
     def look(self) -> None:
         """Start the sweeps that are due, and come back when the next one is."""
-        if not self._running:
+        if not self._running or self._held:
             return
         now = self._reactor.seconds()
         interval = 0.0 if self._pressed() else self.interval
@@ -179,11 +182,12 @@ class Writers:
         for sentence in outcome.sentences:
             log.warn("{sentence}", sentence=sentence)
         failing = bool(outcome.errors) and len(outcome.deferred) > len(outcome.missing)
-        if outcome.stopped or (failing and not outcome.written):
+        stopped = "" if outcome.stopped == GAVE_WAY else outcome.stopped
+        if stopped or (failing and not outcome.written):
             share.pause = min(max(1.0, share.pause * 2), _LONGEST_PAUSE)
         else:
             share.pause = 0.0
-        share.trouble = outcome.sentences[-1] if failing and outcome.sentences else outcome.stopped
+        share.trouble = outcome.sentences[-1] if failing and outcome.sentences else stopped
         if self.log_sweeps:
             log.info(
                 "swept {points} points of {files} files ({new} new) in {seconds:.3f} s",
@@ -224,6 +228,27 @@ class Writers:
     def forget(self, identity: int) -> None:
         """The file of a metric was changed by the daemon itself."""
         self._shares[identity % len(self._shares)].writer.forget(identity)
+
+    def hold(self) -> Deferred[None]:
+        """Start no sweeps until `release`; fires when none is under way any more, which does not take long."""
+        self._held += 1
+        hurry = self._reactor.callLater(_PATIENCE, self._hurry)
+
+        def idle(_: None) -> None:
+            if hurry.active():
+                hurry.cancel()
+
+        return self._when_idle().addCallback(idle)
+
+    def _hurry(self) -> None:
+        for share in self._shares:
+            if share.loan is not None:
+                share.writer.give_way()
+
+    def release(self) -> None:
+        """The end of a `hold`."""
+        self._held -= 1
+        self.look()
 
     def flush(self, everything: bool = False) -> Deferred[None]:
         """Sweep what is in the cache now, whatever the calendar says; fires when no loan is out any more.

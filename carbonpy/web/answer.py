@@ -114,7 +114,7 @@ class Query:
 
 
 #: The request headers that answers depend on.
-CARRIED = ("accept", "accept-encoding", "content-type", "x-grafana-org-id", "x-dashboard-id", "x-panel-id")
+CARRIED = ("accept", "accept-encoding", "content-type", "origin", "x-grafana-org-id", "x-dashboard-id", "x-panel-id")
 
 
 def sentence(text: str, status: int = 200, headers: Headers = ()) -> Answer:

@@ -28,6 +28,7 @@ from carbonpy.counters import CounterGroup
 from carbonpy.errors import CarbonError, QueryError
 from carbonpy.web import request_log
 from carbonpy.web.access import Origins, Users
+from carbonpy.web.admin import PATHS as ADMIN_PATHS
 from carbonpy.web.answer import CARRIED, TEXT, Answer, Cost, Query, sentence
 from carbonpy.web.dispatch import Dispatch
 from carbonpy.web.limits import DEFAULT_LIMITS, Limits
@@ -113,13 +114,13 @@ class Door(NamedTuple):
 class Root:
     """Everything: makes a Query of each request and sees to it that it is answered.  Reactor thread only.
 
-    here: path -> what answers it at once, in this process.  log_requests: whether each gets a line in the log.
+    here: path -> what answers it in this process.  log_requests: whether each gets a line in the log.
     """
 
     def __init__(
         self,
         dispatch: Dispatch,
-        here: Mapping[str, Callable[[Query], Answer]],
+        here: Mapping[str, Callable[[Query], Answer | Deferred[Answer]]],
         limits: Limits,
         clock: Clock,
         *,
@@ -198,7 +199,8 @@ class Root:
     def _answer(self, query: Query) -> Answer | Deferred[Answer]:
         here = self._here.get(query.path)
         if here is not None:
-            return pack(here(query), query.headers.get("accept-encoding", ""))
+            answer = here(query)
+            return pack(answer, query.headers.get("accept-encoding", "")) if isinstance(answer, Answer) else answer
         key = self._cache.key(query)
         kept = self._cache.get(key, query.now)
         if kept is not None:
@@ -314,12 +316,14 @@ def make_site(
     users: Users | None = None,
     cache_bytes: int = 0,
     log_requests: bool = False,
+    admin: Callable[[Query], Answer | Deferred[Answer]] | None = None,
 ) -> QuietSite:
     """The site that lets `dispatch` answer what needs a store (see `carbonpy.web.dispatch`).
 
     health: a JSON document with the ledger under "ledger".  metrics_text: Prometheus text.
     clock: seconds since the epoch.  cors_origins: see `Origins`.
     users: who may ask (`Users.load`), None for everybody; with them `pool`, a started twisted ThreadPool, is wanted.
+    admin: answers the paths that change metrics, see `Admin`; None if nobody may change any.
     cache_bytes: memory for answers of /render that are given again.  log_requests: a line for each, logger "query".
     """
 
@@ -330,12 +334,14 @@ def make_site(
     def answer_ready(query: Query) -> Answer:
         return sentence("ready") if ready() else sentence("not ready yet; ask again", 503, _AGAIN)
 
-    here = {
+    here: dict[str, Callable[[Query], Answer | Deferred[Answer]]] = {
         "/version": lambda query: Answer([GRAPHITE_VERSION.encode() + b"\n"], TEXT),
         "/health": answer_health,
         "/ready": answer_ready,
         "/metrics": lambda query: Answer([metrics_text().encode()], PROMETHEUS),
     }
+    if admin is not None:
+        here |= dict.fromkeys(ADMIN_PATHS, admin)
     door, cache = Door(Origins(cors_origins), users, reactor, pool), ResponseCache(cache_bytes)
     root = Root(dispatch, here, limits, clock, door=door, cache=cache, log_requests=log_requests)
     return QuietSite(root, cache, limits, idle_seconds, reactor)

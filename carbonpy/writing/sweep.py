@@ -45,6 +45,8 @@ BLOCK_FILES = 768
 BLOCK_POINTS = 65536
 #: Errors that will not go away by waiting: the name itself cannot be a file here.
 _HOPELESS = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
+#: `Outcome.stopped` of a sweep that was asked to end early.
+GAVE_WAY = "asked to stop"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
@@ -199,7 +201,7 @@ class Sweeper:
         at = 0
         while at < len(metrics):
             if give_up():
-                outcome.stopped = outcome.stopped or "asked to stop"
+                outcome.stopped = outcome.stopped or GAVE_WAY
             if outcome.stopped:
                 self.deferred += metrics[at:].tolist()
                 break
