@@ -236,13 +236,16 @@ class Courier:
     # ---- stopping
 
     def stop(self, patience: float) -> Deferred[None]:
-        """Send what waits for at most `patience` seconds and end; the Deferred fires when it is over."""
+        """Send what waits for at most `patience` seconds and end; the Deferred fires when it is over.
+
+        With no patience it is over when this returns, and the outbox may be another courier's.
+        """
         if self._later is not None:
             self._later.cancel()
             self._later = None
         self._drained = done = Deferred()
         self._stopping = True
-        if self.connection is None or (not self.outbox.waits and not self.outbox.flights):
+        if patience <= 0 or self.connection is None or (not self.outbox.waits and not self.outbox.flights):
             self._end()
         else:
             self._later = self._reactor.callLater(patience, self._end)

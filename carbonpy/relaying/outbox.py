@@ -262,7 +262,10 @@ class Outbox:
     # ---- time
 
     def tick(self, now: float) -> None:
-        """Secure what is old, and let go what is too old for the spool."""
+        """Secure what is old, a few times a second."""
+        if not self._flights:
+            # A peer says how full it is when it acknowledges; one that is asked nothing gets room again and is tried.
+            self.peer_fullness *= 0.9
         if self.policy == "spool":
             before = now - self.spool_after
             if self._queue and self._queue[0].born <= before:

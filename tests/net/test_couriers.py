@@ -214,6 +214,20 @@ def test_stopping_sends_what_waits_and_is_over_when_all_arrived(place: Path) -> 
     assert over == [None] and world.outbox.delivered.value == 1 and world.transports[0].disconnecting
 
 
+def test_a_courier_without_patience_leaves_its_outbox_to_another_at_once(place: Path) -> None:
+    world = World(place)
+    world.courier.start()
+    world.put(1, 2)
+    over: list[None] = []
+    world.courier.stop(0.0).addCallback(over.append)
+    assert over == [None] and not world.courier.connected and world.outbox.balanced
+    second = Courier(world.clock, "there:1", world.outbox, world.speech, world.connect)
+    second.start()
+    world.clock.advance(10.0)
+    assert second.connected and not world.courier.connected and len(world.transports) == 2
+    assert world.outbox.in_flight + world.outbox.delivered.value + world.outbox.queued == 2
+
+
 def test_stopping_does_not_wait_longer_than_it_may(place: Path) -> None:
     world = World(place, "required")
     world.courier.start()
