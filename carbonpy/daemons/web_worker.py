@@ -37,7 +37,7 @@ from carbonpy.web.limits import ClientLeft
 from carbonpy.web.service import Report
 from carbonpy.writing.parcel import Blob, Parcel, ParcelBuffer, pack
 
-#: How much queries give way to the receiver.
+#: How much queries give way to the receiver, where there is one in this daemon.
 _NICENESS = 5
 _READ = 1 << 20
 #: Pieces that one call of the system writes.
@@ -223,6 +223,8 @@ def serve(input_fd: int, output_fd: int) -> None:
         line.say(pack("log", {"what": what, "text": text[-20_000:]}))
 
     sources = Sources.from_fields(setup.fields["sources"])
+    if sources.asks_parent:
+        os.nice(_NICENESS)
     cache = ParentCache(line)
     rules = Rulebook(sources.schemas, sources.aggregations)
     try:
@@ -301,7 +303,6 @@ def main() -> int:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     threading.stack_size(_STACK)
-    os.nice(_NICENESS)
     output = os.dup(1)
     os.dup2(2, 1)
     try:
