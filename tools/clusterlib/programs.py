@@ -83,13 +83,17 @@ class Program:
 
     def wait(self, seconds: float = 60.0) -> None:
         """Return when it is ready."""
-        until(f"{self.name} is ready", self._is_ready, seconds)
+        until(f"{self.name} is ready", self.is_ready, seconds)
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """Whether it says so itself.  Raises RuntimeError when it has ended."""
         if not self.runs:
             code = self.process.returncode if self.process else None
             raise RuntimeError(f"{self.name} ended with exit code {code}; its log is {self.log}")
-        return self.get("/ready")[0] == 200
+        try:
+            return self.get("/ready")[0] == 200
+        except OSError:
+            return False
 
     def get(self, path: str, seconds: float = 10.0) -> tuple[int, bytes]:
         """(status, body) of GET.  Raises OSError."""

@@ -1,4 +1,4 @@
-"""What is done to a cluster: kills, hangs and full disks, one after the other and several at once.
+"""What is done to a cluster: kills, restarts, hangs and full disks, one after the other and several at once.
 
 The law: what is broken here is mended here, and each deed is known with its time.
 """
@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,22 +21,29 @@ from clusterlib.programs import Cluster, Program
 DEAD, HUNG, HUNG_LONG, FULL = (1.0, 6.0), (1.0, 6.0), (11.0, 14.0), (3.0, 8.0)
 #: Seconds that a relay stays killed: nothing is sent to it meanwhile, so it is not long.
 RELAY_DEAD = (0.5, 2.0)
+#: Seconds between the end and the start of a restart.
+GONE = (0.0, 0.5)
+#: Seconds that a relay needs after its disk was full.
+CATCHING_UP = 2.0
 #: Seconds between two deeds.
 PAUSE = (1.0, 5.0)
 
 
 @contextmanager
-def small_disk(place: Path, megabytes: int) -> Iterator[Path | None]:
-    """A disk of its own in memory; None where that is not allowed (it needs root)."""
-    place.mkdir(parents=True, exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,nr_inodes=0", "carbonpy-chaos", str(place)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
-        yield None
-        return
+def small_disks(place: Path, machines: Sequence[str], megabytes: int) -> Iterator[dict[str, Path]]:
+    """Machine -> a disk of its own in memory; none where that is not allowed (it needs root)."""
+    disks: dict[str, Path] = {}
     try:
-        yield place
+        for name in machines:
+            path = place / f"disk-{name}"
+            path.mkdir(parents=True, exist_ok=True)
+            command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,nr_inodes=0", "carbonpy-chaos", str(path)]
+            if os.geteuid() == 0 and subprocess.run(command, capture_output=True).returncode == 0:
+                disks[name] = path
+        yield disks
     finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
+        for path in disks.values():
+            subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
 def fill(disk: Path) -> None:
@@ -49,17 +57,27 @@ def fill(disk: Path) -> None:
                 pass
 
 
+def _children(program: Program) -> list[int]:
+    """The processes that a program has started."""
+    assert program.process is not None
+    pid = program.process.pid
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
 class Trouble:
     """Makes trouble for the programs of a cluster, each of which has one trouble at a time.  One owner.
 
-    say: is told of each deed.  disk: that of cache c, which may be filled; None for none.
+    say: is told of each deed.  disks: of machines, those that may be filled.
     """
 
     def __init__(
-        self, cluster: Cluster, disk: Path | None, random: random.Random, say: Callable[[str], None]
+        self, cluster: Cluster, disks: Mapping[str, Path], random: random.Random, say: Callable[[str], None]
     ) -> None:
         self._cluster = cluster
-        self._disk = disk
+        self._disks = disks
         self._random = random
         self._say = say
         #: Program -> when and how it is mended.
@@ -68,6 +86,8 @@ class Trouble:
         #: Relay -> (from, until) of the moments at which it was killed.
         self.deaths: dict[str, list[tuple[float, float]]] = {name: [] for name in cluster.relays}
         self.deeds: dict[str, int] = {}
+        #: What must not have happened.
+        self.complaints: list[str] = []
 
     @property
     def troubled(self) -> set[str]:
@@ -100,8 +120,11 @@ class Trouble:
             ("hang a cache", self._hang),
             ("hang a cache", self._hang),
             ("kill a relay", self._kill_relay),
+            ("kill a writer", self._kill_writer),
+            ("restart a cache", self._restart_cache),
+            ("restart a relay", self._restart_relay),
         ]
-        if self._disk is not None:
+        if self._disks:
             deeds.append(("fill a disk", self._fill))
         name, deed = self._random.choice(deeds)
         if deed():
@@ -136,6 +159,40 @@ class Trouble:
         self._say(f"relay {name} is killed for {self._later(program, RELAY_DEAD, program.start):.1f} s")
         return True
 
+    def _kill_writer(self) -> bool:
+        """One of the processes that write the files of a cache."""
+        name = self._well(self._cluster.caches)
+        writers = _children(self._cluster.caches[name]) if name is not None else []
+        if not writers:
+            return False
+        os.kill(self._random.choice(writers), signal.SIGKILL)
+        self._say(f"a writer of cache {name} is killed")
+        return True
+
+    def _restart_cache(self) -> bool:
+        name = self._well(self._cluster.caches)
+        if name is None or not self._cluster.caches[name].is_ready():
+            return False
+        self._restart(self._cluster.caches[name])
+        return True
+
+    def _restart_relay(self) -> bool:
+        name = self._well(self._cluster.relays)
+        if name is None or not self._cluster.relays[name].is_ready():
+            return False
+        before = time.monotonic()
+        self._restart(self._cluster.relays[name])
+        self.deaths[name].append((before, time.monotonic()))
+        return True
+
+    def _restart(self, program: Program) -> None:
+        """As an operator does it, with SIGTERM."""
+        program.ask_to_end()
+        code = program.wait_for_end()
+        if code:
+            self.complaints.append(f"{program.name} ended with exit code {code}")
+        self._say(f"{program.name} was asked to end and is away for {self._later(program, GONE, program.start):.1f} s")
+
     def _hang(self) -> bool:
         name = self._well(self._cluster.caches)
         if name is None:
@@ -147,22 +204,27 @@ class Trouble:
         return True
 
     def _fill(self) -> bool:
-        program = self._cluster.caches["c"]
-        if program.name in self._mending or self._disk is None:
+        """The disk of a machine: its cache cannot journal, its relay, if it has one, has memory alone for a while."""
+        name = self._random.choice(list(self._disks))
+        disk, cache, relay = self._disks[name], self._cluster.caches[name], self._cluster.relays.get(name)
+        if cache.name in self._mending or (relay is not None and relay.name in self._mending):
             return False
-        disk = self._disk
         fill(disk)
 
         def free() -> None:
             (disk / "ballast").unlink()
-            self._say("the disk of cache c has room again")
-            if not program.runs:
-                program.start()
+            self._say(f"the disk of machine {name} has room again")
+            if not cache.runs:
+                cache.start()
 
-        pause = self._later(program, FULL, free)
+        pause = self._later(cache, FULL, free)
+        if relay is not None:
+            # Not before it has had the time to put on disk what it should have put there.
+            self._mending[relay.name] = (time.monotonic() + pause + CATCHING_UP, lambda: None)
         killed = self._random.random() < 0.5
         if killed:
             time.sleep(min(2.0, pause / 2))
-            program.kill()
-        self._say(f"the disk of cache c is full for {pause:.1f} s" + (", and it is killed meanwhile" if killed else ""))
+            cache.kill()
+        more = f", and cache {name} is killed meanwhile" if killed else ""
+        self._say(f"the disk of machine {name} is full for {pause:.1f} s{more}")
         return True
