@@ -77,6 +77,8 @@ class Aggregator:
         self._epoch = 0
         self._epochs: list[int] = []
         self._pending: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        #: How many cells had been made when they were sorted by output, the cells, their outputs.
+        self._sorted: tuple[int, np.ndarray, np.ndarray] | None = None
         #: The latest time that was handed in.
         self._now = 0.0
         self._soonest = math.inf
@@ -118,7 +120,7 @@ class Aggregator:
 
     def _begin_anew(self, number: int, spec: AggregateSpec) -> None:
         """Send what is not sent, forget all intervals, and go on with another spec."""
-        mine = np.flatnonzero(self.cells.owner == number)
+        mine = self._cells_of(number)
         self._pending.append(self._figures(mine[self.cells.active[mine]]))
         self._soonest = -math.inf
         # Intervals that are not over yet take what is still to come: their last value is that of the new rule.
@@ -127,6 +129,17 @@ class Aggregator:
         self.cells.drop(mine[~old])
         self.outputs.recent[number] = NONE
         self.outputs.configure(number, spec)
+
+    def _cells_of(self, number: int) -> np.ndarray:
+        """The cells of one output.  When rules change that may be asked for all of them, so what was sorted is kept."""
+        cells = self.cells
+        if self._sorted is None or self._sorted[0] != cells.made:
+            order = np.argsort(cells.owner, kind="stable")
+            self._sorted = cells.made, order, cells.owner[order]
+        _, order, owners = self._sorted
+        begin, end = np.searchsorted(owners, np.array((number, number + 1), owners.dtype))
+        mine = order[begin:end]
+        return mine[cells.owner[mine] == number]
 
     def wake(self) -> None:
         """Look at all outputs the next time: their columns were set from outside (`carbonpy.aggregating.state`)."""
@@ -224,6 +237,7 @@ class Aggregator:
         """What has to be sent now.  To be asked a few times a second."""
         parts = self._pending
         self._pending = []
+        self._sorted = None
         if now < self._now:
             self._set_back(self._now - now)
         self._now = now

@@ -59,6 +59,8 @@ class Cells:
     def __init__(self) -> None:
         self.index: dict[int, int] = {}
         self._free: list[int] = []
+        #: How many cells were ever made.
+        self.made = 0
         self._held: dict[int, array[float]] = {}
         self.held_values = 0
         self._room(256)
@@ -74,6 +76,7 @@ class Cells:
     def make(self, keys: np.ndarray, keeping: np.ndarray, now: float) -> np.ndarray:
         """New cells for intervals that have none: by their `keys`, each once, and how their values are kept."""
         count = len(keys)
+        self.made += count
         if count > len(self._free):
             self._room(max(2 * len(self.owner), len(self.index) + count))
         free = self._free[-count:] if count else []
