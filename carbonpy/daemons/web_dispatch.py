@@ -63,11 +63,15 @@ class WorkerDispatch:
     """A Dispatch over processes.  Reactor thread only.
 
     service: answers little queries in this thread; None if nothing is to be answered here.
+    parent: what the processes may ask for.
     """
 
-    def __init__(self, service: Beginner | None, workers: WebWorkers, limits_targets: int = 4) -> None:
+    def __init__(
+        self, service: Beginner | None, workers: WebWorkers, parent: Parent, limits_targets: int = 4
+    ) -> None:
         self._service = service
         self.workers = workers
+        self._parent = parent
         self._targets = limits_targets
 
     def __call__(self, query: Query) -> Deferred[Answer] | Answer:
@@ -75,7 +79,7 @@ class WorkerDispatch:
             work = self._service.begin(query, _stays)
             if isinstance(work, Answer):
                 return work
-        asked = self.workers.ask(pack_query(query))
+        asked = self.workers.ask(pack_query(query, named=not self._parent.pending))
         result: Deferred[Answer] = Deferred(lambda _: asked.cancel())
 
         def done(worked: Worked) -> None:

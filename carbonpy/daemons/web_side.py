@@ -81,7 +81,7 @@ class WebSide:
         dispatch: Dispatch
         if self._web.web_processes:
             self.workers = make_workers(reactor, self._web.web_processes, sources, parent, limits.waiting)
-            dispatch = WorkerDispatch(service if here else None, self.workers, limits.direct_targets)
+            dispatch = WorkerDispatch(service if here else None, self.workers, parent, limits.direct_targets)
         else:
             dispatch = PoolDispatch(service, reactor, reactor.getThreadPool())
         web = settings.web

@@ -144,9 +144,9 @@ class ParentCache:
         self._line = line
         self._named = False
 
-    def begin(self) -> None:
-        """A new query begins."""
-        self._named = False
+    def begin(self, named: bool) -> None:
+        """A new query begins; named: when it came, the catalogue had all names."""
+        self._named = named
 
     def peek_many(self, metrics: Sequence[str]) -> Mapping[str, Points]:
         """The cached points of metrics, without those that are not known."""
@@ -249,7 +249,7 @@ def serve(input_fd: int, output_fd: int) -> None:
         if parcel.kind == "rules":
             rules.set(parcel.fields["schemas"], parcel.fields["aggregations"])
         elif parcel.kind == "query":
-            cache.begin()
+            cache.begin(parcel.fields["named"])
             # Should the parent be unable to end this query, the system does, whatever it is at.
             signal.setitimer(signal.ITIMER_REAL, seconds * 1.5 + 10)
             answer = service.answer(unpack_query(parcel), line.left, streamed=True)

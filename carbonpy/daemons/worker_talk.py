@@ -33,14 +33,15 @@ from carbonpy.writing.parcel import Blob, Parcel, pack
 Points = tuple[NDArray[np.uint32], NDArray[np.float64]]
 
 
-def pack_query(query: Query) -> list[Blob]:
-    """The parcel ``query``."""
+def pack_query(query: Query, named: bool = False) -> list[Blob]:
+    """The parcel ``query``.  named: whether all names are in the catalogue, so that there is no need to ask."""
     fields = {
         "path": query.path,
         "parameters": query.parameters.pairs(),
         "method": query.method,
         "headers": dict(query.headers),
         "now": query.now,
+        "named": named,
     }
     return pack("query", fields, [query.body])
 
@@ -48,6 +49,7 @@ def pack_query(query: Query) -> list[Blob]:
 def unpack_query(parcel: Parcel) -> Query:
     """The Query of a parcel."""
     fields = dict(parcel.fields)
+    fields.pop("named")
     parameters = Parameters((name, value) for name, value in fields.pop("parameters"))
     return Query(parameters=parameters, body=bytes(parcel.blobs[0]), **fields)
 

@@ -45,7 +45,9 @@ def test_a_query_arrives_as_it_was_asked(
     path: str, pairs: list[tuple[str, str]], headers: dict[str, str], body: bytes, now: float
 ) -> None:
     query = Query(path, Parameters(pairs), "POST", headers, body, now)
-    found = unpack_query(arrived(pack_query(query)))
+    parcel = arrived(pack_query(query, named=True))
+    found = unpack_query(parcel)
+    assert parcel.fields["named"] is True
     assert found.parameters.pairs() == query.parameters.pairs()
     assert dataclasses.replace(found, parameters=query.parameters) == query
 
