@@ -56,10 +56,10 @@ class Relay(Carbonpy):
     """`carbonpy relay` of this checkout."""
 
     name = "carbonpy relay"
-    program = "relay"
 
-    def __init__(self, ground: Path, python: Path, sinks: tuple[int, int]) -> None:
+    def __init__(self, ground: Path, python: Path, sinks: tuple[int, int], protocol: str = "line") -> None:
         self.sinks = sinks
+        self.protocol = protocol
         super().__init__(ground, python)
 
     def _config_text(self) -> str:
@@ -69,7 +69,7 @@ class Relay(Carbonpy):
             f"STORAGE_DIR = {self.root}/storage",
             "LINE_RECEIVER_INTERFACE = 127.0.0.1", f"LINE_RECEIVER_PORT = {self.line_port}",
             "PICKLE_RECEIVER_INTERFACE = 127.0.0.1", f"PICKLE_RECEIVER_PORT = {self.pickle_port}",
-            "RELAY_METHOD = consistent-hashing", "DESTINATION_PROTOCOL = line",
+            "RELAY_METHOD = consistent-hashing", f"DESTINATION_PROTOCOL = {self.protocol}",
             f"DESTINATIONS = 127.0.0.1:{first}:a, 127.0.0.1:{second}:b",
             "CARBON_METRIC_INTERVAL = 0", "LOG_LISTENER_CONN_SUCCESS = False",
             *self._further(),
@@ -132,12 +132,12 @@ def _send(paths: list[Path], port: int) -> subprocess.Popen[bytes]:
 
 
 def _run(kind: type[Relay], python: Path, payloads: list[Path], wanted: int, work_dir: Path,
-         dead: bool = False, share: int = 0) -> dict[str, Any]:
+         dead: bool = False, share: int = 0, protocol: str = "line") -> dict[str, Any]:
     """One relay, one million lines. With `dead` the second sink is not there and `share` lines are waited for."""
     ground = Path(tempfile.mkdtemp(prefix="relay-", dir=work_dir))
     ports = _free_port(), _free_port()
-    sinks = Sinks(Path(sys.executable), (ports[0], 0 if dead else ports[1]))
-    subject = kind(ground, python, ports)
+    sinks = Sinks(Path(sys.executable), (ports[0], 0 if dead else ports[1]), *["--pickle"] * (protocol == "pickle"))
+    subject = kind(ground, python, ports, protocol)
     try:
         pid = subject.start()
         time.sleep(1.5)
@@ -180,6 +180,13 @@ def run_relaying(work_dir: Path, own_python: Path, peer_python: Path, runs: int)
                       f"PSS {one['pss'] / 1e6:.0f} MB, sinks {one['counts']}", file=sys.stderr, flush=True)
                 if one["lost"]:
                     problems.append(f"{one['name']}: {one['lost']} points did not arrive")
+            for kind, python in ((CarbonRelay, peer_python), (Relay, own_python)):
+                one = _run(kind, python, payloads, workload.total, work_dir, protocol="pickle")
+                one["name"] += ", sends pickles"
+                results.setdefault(one["name"], []).append(one)
+                print(f"bench: (relay) {one['name']:30} {one['cpu']:6.2f} CPU s/M", file=sys.stderr, flush=True)
+                if one["lost"]:
+                    problems.append(f"{one['name']}: {one['lost']} points did not arrive")
         shares = {tuple(one["counts"]) for many in results.values() for one in many}
         if len(shares) > 1:
             problems.append(f"the relays share the metrics out differently: {shares}")
@@ -199,9 +206,11 @@ def relaying_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
     """The table."""
     medians = {name: {key: statistics.median(one[key] for one in many) for key in ("cpu", "wall", "pss")}
                for name, many in found["results"].items()}
-    ours = medians[Relay.name]["cpu"]
-    rows = [(name, f"{one['cpu']:.2f}", f"{one['wall']:.2f}", f"{one['pss'] / 1e6:.0f}", f"{one['cpu'] / ours:.1f}")
-            for name, one in medians.items()]
+    rows = []
+    for name, one in medians.items():
+        ours = medians[Relay.name + ", sends pickles" * ("pickles" in name)]["cpu"]
+        rows.append((name, f"{one['cpu']:.2f}", f"{one['wall']:.2f}", f"{one['pss'] / 1e6:.0f}",
+                     f"{one['cpu'] / ours:.1f}"))
     rows.append(("carbonpy relay, one of two destinations dead: until the other has its share", "",
                  f"{statistics.median(found['dead']):.2f}", "",
                  f"{statistics.median(found['alive']) / statistics.median(found['dead']):.2f} of the throughput"))
