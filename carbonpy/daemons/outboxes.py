@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -264,6 +264,10 @@ class Outboxes:
                 box.courier.stop(0.0)
                 box.outbox.spool.close()
 
+    def unsynced(self) -> list[Spool]:
+        """The spools in which something is not on the disk for certain."""
+        return [courier.outbox.spool for _, courier in self if courier.outbox.spool.unsynced]
+
     def stop(self, patience: float) -> Deferred[Any]:
         """Send what waits for at most `patience` seconds."""
         return DeferredList([courier.stop(patience) for _, courier in self], consumeErrors=True)
@@ -276,6 +280,15 @@ class Outboxes:
         for _, courier in self:
             courier.outbox.spool.close()
         return left
+
+
+def force_to_disk(spools: Iterable[Spool]) -> None:
+    """Make spools survive a loss of power, as far as the disk lets us.  Safe from any thread."""
+    for spool in spools:
+        try:
+            spool.sync()
+        except OSError as error:
+            _report(f"{spool.directory}: cannot be forced to the disk: {error}; a loss of power may cost points")
 
 
 #: Settings that change how destinations are spoken to.

@@ -26,12 +26,13 @@ from typing import Any
 
 import numpy as np
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from carbonpy import __version__
 from carbonpy.daemons import running
 from carbonpy.daemons.listening import Listening, receiver_limits, where
-from carbonpy.daemons.outboxes import Outboxes
+from carbonpy.daemons.outboxes import Outboxes, force_to_disk
 from carbonpy.daemons.relay_figures import RelayFigures
 from carbonpy.daemons.routing import Routing
 from carbonpy.daemons.speech import try_out
@@ -47,8 +48,8 @@ from carbonpy.settings import Settings, compare, reloaded
 
 log = Logger("relay")
 listener_log = Logger("listener")
-#: Seconds between two looks at rules files, and at the outboxes.
-_RULES_INTERVAL, _TICK = 10.0, 0.1
+#: Seconds between two looks at rules files, at the outboxes, and between forcing the spools to the disk.
+_RULES_INTERVAL, _TICK, _SYNC_INTERVAL = 10.0, 0.1, 1.0
 
 
 class RelayDaemon:
@@ -153,6 +154,7 @@ class RelayDaemon:
         for warning in self.routing.warnings:
             log.warn("{warning}", warning=warning)
         self._loops.every(_TICK, self._tick)
+        self._loops.every(_SYNC_INTERVAL, self._sync_spools)
         self._loops.every(_RULES_INTERVAL, self.reload_rules)
         if own.carbon_metric_interval:
             self._loops.every(own.carbon_metric_interval, self._record_own_metrics)
@@ -165,6 +167,10 @@ class RelayDaemon:
             version=__version__,
             instance=self.settings.instance,
         )
+
+    def _sync_spools(self) -> Any:
+        spools = self.outboxes.unsynced()
+        return deferToThread(force_to_disk, spools) if spools else None
 
     def _tick(self) -> None:
         self._emit_aggregates()

@@ -412,6 +412,11 @@ class Spool:
         if unsynced is not self._unsynced:  # a `sync` in another thread has just taken it, perhaps without this
             self._unsynced[path] = None
 
+    @property
+    def unsynced(self) -> bool:
+        """Whether `sync` has anything to do.  Safe from any thread."""
+        return bool(self._unsynced)
+
     def sync(self) -> None:
         """Make what was appended before this call survive a power failure.  Safe from any thread.
 
@@ -423,14 +428,10 @@ class Spool:
         try:
             for path in list(paths):
                 try:
-                    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                    _force(path)
                 except FileNotFoundError:
-                    continue  # its records are done
-                try:
-                    os.fdatasync(fd)
-                finally:
-                    os.close(fd)
-            os.fsync(self._lock)
+                    pass  # its records are done
+            _force(self.directory)
         except OSError:
             self._unsynced.update(paths)
             raise
@@ -450,3 +451,12 @@ class Spool:
             segment.close()
         os.close(self._lock)
         self._lock = -1
+
+
+def _force(path: str) -> None:
+    # A descriptor of its own: another thread may close its own at any time.
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

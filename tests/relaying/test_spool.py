@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -483,6 +484,28 @@ def test_what_is_delivered_is_noted_on_a_full_disk_too(directory: str) -> None:
         assert again.spool.bytes == 4
         again.spool.close()
     assert kept.troubles == again.troubles == []
+
+
+def test_what_has_to_be_forced_to_the_disk_is_known_and_forced_by_any_thread(directory: str) -> None:
+    kept = Kept(directory, segment_bytes=1)
+    assert not kept.spool.unsynced
+    for number in range(3):
+        kept.spool.append(text_of(number), 1, 1.0)
+    kept.spool.done(1)
+    assert kept.spool.unsynced
+    thread = threading.Thread(target=kept.spool.sync)
+    thread.start()
+    thread.join(20)
+    assert not kept.spool.unsynced
+    kept.spool.append(text_of(4), 1, 1.0)
+    shutil.move(directory, directory + ".away")
+    with pytest.raises(FileNotFoundError):
+        kept.spool.sync()
+    assert kept.spool.unsynced
+    shutil.move(directory + ".away", directory)
+    kept.spool.sync()
+    assert not kept.spool.unsynced
+    kept.spool.close()
 
 
 def test_a_second_process_is_kept_out_until_the_first_has_ended(directory: str) -> None:
