@@ -2,7 +2,8 @@
 
 The law: both read the same files on the same ground, without caches of answers, and are asked in turns, one request
 at a time; what they answer must be the same series with the same values. Times are medians of whole requests, from
-sending to the last byte. The tree has 1,000 metrics of 2,160 points; for find, one of 100,000 metrics stands beside it.
+sending to the last byte; beside other work on the machine the CPU that all processes of a server take for a request
+(means) says more. The tree has 1,000 metrics of 2,160 points; for find, one of 100,000 metrics stands beside it.
 
 `run_disturbance` is the other half: what a steady load of points on carbonpy's cache suffers from queries that are
 asked back to back.
@@ -29,6 +30,7 @@ from benchlib.environments import REPOSITORY
 from benchlib.ground import fresh_ground
 from benchlib.runs import Bench
 from benchlib.subjects import READY_SECONDS, Carbonpy, _free_port
+from benchlib.watch import cpu_seconds
 
 REQUIREMENTS = ("graphite-web==1.1.10", "whisper==1.1.10", "gunicorn>=21")
 SERIES, POINTS, STEP = 1000, 2160, 10
@@ -68,9 +70,10 @@ for number in range(100_000):
 QUERIES = {
     "sumSeries of 1,000 series": ("sumSeries(many.*.*)", 5),
     "1,000 series as JSON": ("many.*.*", 3),
-    "one series": ("many.host042.value7", 25),
+    "one series": ("many.host042.value7", 200),
 }
 #: Three wildcards each; @ is another digit each time, so that nobody can remember an answer.
+FIND_TURNS = 10
 GLOBS = ("big.*.host4[2-5].m@*", "big.dc[1-3].*7.m@*", "*.dc*.host*.m9@")
 #: Times the finder of either side alone: prints the seconds that all globs took together, and what was found.
 _FIND_THEIRS = """
@@ -129,7 +132,7 @@ def run_rendering(bench: Bench, own_python: Path, peer_python: Path) -> dict[str
         try:
             _wait(their_port, "/version", theirs)
             _wait(our_port, "/ready", ours)
-            figures = _compare(ports, last)
+            figures = _compare(ports, {"graphite-web": theirs.pid, "carbonpy": ours.pid}, last)
             figures["problems"] += _finders(figures, ground, own_python, peer_python)
             return figures
         finally:
@@ -143,8 +146,15 @@ def run_rendering(bench: Bench, own_python: Path, peer_python: Path) -> dict[str
                     process.wait()
 
 
-def _compare(ports: dict[str, int], last: int) -> dict[str, Any]:
-    figures: dict[str, Any] = {"problems": [], "sizes": {}}
+def _compare(ports: dict[str, int], pids: dict[str, int], last: int) -> dict[str, Any]:
+    figures: dict[str, Any] = {"problems": [], "sizes": {}, "cpu": {}}
+
+    def used() -> dict[str, float]:
+        return {who: cpu_seconds(pid) for who, pid in pids.items()}
+
+    def since(before: dict[str, float], times: int) -> dict[str, float]:
+        return {who: (seconds - before[who]) / times for who, seconds in used().items()}
+
     window = {"format": "json", "from": last - STEP * (POINTS - 1), "until": last, "now": last}
     for name, (target, times) in QUERIES.items():
         parameters = {"target": target, **window}
@@ -152,17 +162,22 @@ def _compare(ports: dict[str, int], last: int) -> dict[str, Any]:
         figures["problems"] += _different(name, bodies)
         figures["sizes"][name] = {who: len(body) for who, body in bodies.items()}
         taken: dict[str, list[float]] = {who: [] for who in ports}
+        before = used()
         for _ in range(times):
             for who, port in ports.items():
                 taken[who].append(ask(port, "/render/", parameters)[0])
+        figures["cpu"][name] = since(before, times)
         figures[name] = {who: statistics.median(each) for who, each in taken.items()}
     found: dict[str, list[float]] = {who: [] for who in ports}
-    for turn in range(4):
+    for turn in range(FIND_TURNS):
+        if turn == 1:
+            before = used()
         for who, port in ports.items():
             begun = 0.0
             answers = []
             for glob in GLOBS:
-                seconds, body = ask(port, "/metrics/find/", {"query": glob.replace("@", str(turn)), "format": "json"})
+                asked = {"query": glob.replace("@", str(turn)), "format": "json"}
+                seconds, body = ask(port, "/metrics/find/", asked)
                 begun += seconds
                 answers.append(len(json.loads(body)))
             if turn:
@@ -171,7 +186,9 @@ def _compare(ports: dict[str, int], last: int) -> dict[str, Any]:
             if answers != figures["found"]:
                 figures["problems"].append(f"find: {who} found {answers}, the other {figures['found']}")
     by_http = {who: statistics.median(each) for who, each in found.items()}
-    figures["find by HTTP, 3 patterns of 3 globs over 100,000 metrics"] = by_http
+    name = "find by HTTP, 3 patterns of 3 globs over 100,000 metrics"
+    figures[name] = by_http
+    figures["cpu"][name] = since(before, FIND_TURNS - 1)
     return figures
 
 
@@ -346,13 +363,19 @@ def _ask_on(subject: Carbonpy, first: int, stop: threading.Event, answered: list
 
 
 def rendering_rows(figures: dict[str, Any]) -> list[tuple[str, ...]]:
-    """(what, graphite-web, carbonpy, ratio)."""
+    """(what, graphite-web, carbonpy, ratio, and the same of the servers' CPU)."""
     rows = []
     for name, times in figures.items():
         if isinstance(times, dict) and set(times) == {"graphite-web", "carbonpy"}:
-            theirs, ours = times["graphite-web"], times["carbonpy"]
-            rows.append((name, f"{theirs * 1e3:.1f} ms", f"{ours * 1e3:.1f} ms", f"{theirs / ours:.1f}"))
+            rows.append((name, *_beside(times), *_beside(figures["cpu"].get(name))))
     return rows
+
+
+def _beside(times: dict[str, float] | None) -> tuple[str, str, str]:
+    if times is None:
+        return "", "", ""
+    theirs, ours = times["graphite-web"], times["carbonpy"]
+    return f"{theirs * 1e3:.1f} ms", f"{ours * 1e3:.1f} ms", f"{theirs / ours:.1f}"
 
 
 def disturbance_rows(figures: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -368,5 +391,8 @@ def disturbance_rows(figures: dict[str, Any]) -> list[tuple[str, ...]]:
     ]
 
 
-RENDERING_HEADS = ("(r) one request", "graphite-web", "carbonpy", "ratio")
+RENDERING_HEADS = (
+    *("(r) one request", "graphite-web", "carbonpy", "ratio"),
+    *("graphite-web CPU", "carbonpy CPU", "ratio"),
+)
 DISTURBANCE_HEADS = ("(r) ingestion", "alone", "with queries", "ratio")
