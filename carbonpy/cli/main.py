@@ -37,6 +37,8 @@ COMMANDS = (
     Command("aggregator-cache", "carbonpy.cli.aggregator_cache", "the cache, with aggregation in front"),
     Command("check-config", "carbonpy.cli.check_config", "read a configuration and its rules files, say what is wrong"),
     Command("send", "carbonpy.cli.send", "send metrics from standard input, or this machine's own figures"),
+    Command("export", "carbonpy.cli.export", "write what whisper files know as CSV or JSON lines"),
+    Command("import", "carbonpy.cli.importing", "read CSV, JSON lines, InfluxDB lines or Prometheus text into metrics"),
     Command("backup", "carbonpy.cli.backup", "back up the tree beside the running daemon"),
     Command("restore", "carbonpy.cli.restore", "restore files of a backup"),
     Command("delete", "carbonpy.cli.delete", "delete metrics: files, cached points and names"),
