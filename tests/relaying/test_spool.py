@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from support.waiting import until
 
 from carbonpy.errors import SpoolError
+from carbonpy.relaying.segment import HEAD_SIZE, pack_record
 from carbonpy.relaying.spool import Record, Spool
 
 SHM = "/dev/shm" if os.path.isdir("/dev/shm") else None
@@ -293,6 +295,45 @@ def test_garbage_in_the_middle_costs_only_what_it_covers(
         kept.spool.close()
         assert [record for record in records if record in found] == found
         assert len(found) >= len(records) - 1
+
+
+@pytest.mark.parametrize("aside", range(-4, 3))
+def test_the_record_behind_a_damaged_one_is_found_across_the_pieces_in_which_it_is_looked_for(
+    directory: str, aside: int
+) -> None:
+    kept = Kept(directory)
+    # The next head begins `aside` bytes beside the end of the first piece of a megabyte.
+    noise = os.urandom(1 << 20)
+    size = (1 << 20) + 1 + aside
+    texts = (noise[: size - HEAD_SIZE - less] for less in range(4000, 4500))
+    kept.spool.append(next(text for text in texts if len(pack_record(Record(1, text, 1, 1.0))) == size), 1, 1.0)
+    kept.spool.append(b"a 1 1\n", 1, 1.0)
+    kept.spool.close()
+    with open(f"{directory}/{segments(directory)[0]}", "r+b") as file:
+        file.seek(6)
+        file.write(b"damage")
+        file.seek(4 + size)
+        assert file.read(4) == struct.pack("<I", 0xFFFEFFFD)
+    again = Kept(directory)
+    assert [record.text for record in again.rest()] == [b"a 1 1\n"]
+    assert again.spool.damaged.value == 1
+    again.spool.close()
+
+
+def test_records_that_stand_where_others_were_are_not_given_out(directory: str) -> None:
+    """Another segment in the place of one; and one that was renamed to bear a number, and not emptied any more."""
+    kept = Kept(directory, segment_bytes=1)
+    first, second = (kept.spool.append(text_of(1, 4), 4, 1.0) for _ in range(2))
+    shutil.copy(f"{directory}/spool-{second}.cps", f"{directory}/spool-{first}.cps")
+    assert [record.number for record in kept.rest()] == [second]
+    assert kept.dropped == {"spool_damaged": 4}
+    kept.spool.close()
+    assert segments(directory) == [f"spool-{second}.cps"]
+    os.rename(f"{directory}/spool-{second}.cps", f"{directory}/spool-{second + 1}.cps")
+    again = Kept(directory)
+    assert (again.rest(), again.spool.damaged.value, again.spool.points) == ([], 0, 0)
+    assert again.spool.append(b"a 1 1\n", 1, 1.0) > second + 1
+    again.spool.close()
 
 
 def test_a_file_that_is_no_segment_any_more_is_kept_for_a_person(directory: str) -> None:
