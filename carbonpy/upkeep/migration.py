@@ -2,7 +2,7 @@
 
 The law: a file is compared by its header alone, so a second run passes over what the first has done: that is how a run
 that was ended goes on.  `migrate` makes new files outside of all locks, some at a time, and gives them their names
-together under the lock of the tree; one that was written to meanwhile is done once more.  Values are kept as
+together under the lock of the tree; those that were written to meanwhile are done once more there.  Values are kept as
 `whisper.resizing` says.
 """
 
@@ -18,7 +18,7 @@ from carbonpy.errors import CarbonError
 from carbonpy.upkeep.tree import NamesOf, files_below, named
 from carbonpy.whisper.creation import sync_directory
 from carbonpy.whisper.layout import HEADER_READ, Header, parse_header
-from carbonpy.whisper.replacing import Prepared, rewrite
+from carbonpy.whisper.replacing import Prepared
 from carbonpy.whisper.resizing import resize
 from carbonpy.whisper.treelock import alone
 
@@ -132,45 +132,45 @@ def _batch(
     root: str, batch: list[Difference], spread: bool, durable: bool, clock: Callable[[], float]
 ) -> Iterator[Migrated]:
     told: list[Migrated] = []
-    again: list[Difference] = []
     directories: set[str] = set()
+
+    def prepare(difference: Difference, stack: ExitStack) -> Prepared | None:
+        target = os.path.realpath(os.path.join(root, difference.path))
+        try:
+            prepared = Prepared(target, _change(difference, target, spread, clock), durable=durable)
+        except (OSError, CarbonError) as error:
+            told.append(Migrated(difference.path, False, str(error)))
+            return None
+        stack.callback(prepared.close)
+        if not prepared.differs:
+            told.append(Migrated(difference.path, False, "is as it should be already"))
+            return None
+        return prepared
+
+    def commit(difference: Difference, prepared: Prepared) -> bool:
+        """Whether that is settled; False if the file has changed since it was read."""
+        try:
+            done = prepared.commit_alone()
+        except OSError as error:
+            told.append(Migrated(difference.path, False, str(error)))
+            return True
+        if done:
+            told.append(Migrated(difference.path, True))
+            directories.add(os.path.dirname(prepared.path))
+        return done
+
     with ExitStack() as stack:
-        ready: list[tuple[Difference, Prepared]] = []
-        for difference in batch:
-            target = os.path.realpath(os.path.join(root, difference.path))
-            try:
-                prepared = Prepared(target, _change(difference, target, spread, clock), durable=durable)
-            except (OSError, CarbonError) as error:
-                told.append(Migrated(difference.path, False, str(error)))
-                continue
-            stack.callback(prepared.close)
-            ready.append((difference, prepared))
+        ready = [(one, prepared) for one in batch if (prepared := prepare(one, stack)) is not None]
         with alone(root):
-            for difference, prepared in ready:
-                if not prepared.differs:
-                    told.append(Migrated(difference.path, False, "is as it should be already"))
-                    continue
-                try:
-                    done = prepared.commit_alone()
-                except OSError as error:
-                    told.append(Migrated(difference.path, False, str(error)))
-                    continue
-                if done:
-                    told.append(Migrated(difference.path, True))
-                    directories.add(os.path.dirname(prepared.path))
-                else:
-                    again.append(difference)
+            again = [one for one, prepared in ready if not commit(one, prepared)]
+            # What is written to so often is done while the writers wait.
+            busy = [one for one in again if (prepared := prepare(one, stack)) is not None and not commit(one, prepared)]
+    told += [
+        Migrated(one.path, False, "a program that takes no lock writes to it all the time; stop that") for one in busy
+    ]
     if durable:
         for directory in directories:
             sync_directory(directory)
-    for difference in again:
-        target = os.path.realpath(os.path.join(root, difference.path))
-        try:
-            done = rewrite(target, _change(difference, target, spread, clock), durable=durable)
-        except (OSError, CarbonError) as error:
-            told.append(Migrated(difference.path, False, str(error)))
-        else:
-            told.append(Migrated(difference.path, done, "" if done else "is as it should be already"))
     yield from told
 
 
