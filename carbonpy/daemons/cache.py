@@ -50,6 +50,7 @@ from carbonpy.daemons.figures import Figures
 from carbonpy.daemons.hot import Hot
 from carbonpy.daemons.ledger import Ledger
 from carbonpy.daemons.listening import Listening, receiver_limits, where
+from carbonpy.daemons.migrating import Migrating
 from carbonpy.daemons.own_metrics import prefix_of
 from carbonpy.daemons.removing import Removing
 from carbonpy.daemons.rules import Rules
@@ -183,6 +184,7 @@ class CacheDaemon:
             hash_only=cache.tag_hash_filenames,
             peek_many=self.hot.peek_many,
         )
+        self.migrating = Migrating(reactor, self._to_migrate) if cache.migrate_schemas else None
         self.removing = Removing(self, cache.local_data_dir, cache.tag_hash_filenames, self.ledger.dropped)
         self.figures = Figures(self, self._own_prefix)
         self.web = WebSide(
@@ -308,6 +310,8 @@ class CacheDaemon:
             self._loops.every(_EMIT_INTERVAL, self._emit_aggregates)
         self._loops.every(0.5, self.cataloguing.feed)
         self._loops.every(60.0, self.cataloguing.look_back)
+        if self.migrating is not None:
+            self.migrating.begin()
         if self.journal is not None and cache.journal_fsync == "interval":
             self._loops.every(cache.journal_fsync_interval, self._sync_journal)
         if cache.carbon_metric_interval:
@@ -415,11 +419,24 @@ class CacheDaemon:
 
     # ---- reloading
 
+    def _to_migrate(self) -> dict[str, Any]:
+        cache = self.settings.cache
+        schemas, aggregations = self._rules.texts()
+        return {
+            "root": cache.local_data_dir,
+            "catalog": cache.catalog_file,
+            "rate": cache.migrate_rate,
+            "schemas": schemas,
+            "aggregations": aggregations,
+        }
+
     def reload_rules(self) -> None:
         """Look at the rules files and take what has changed."""
         if self._rules.poll_books():
             self.writers.set_rules(self._rules.texts(), self._rules.book)
             self.web.rules_changed()
+            if self.migrating is not None:
+                self.migrating.begin()
         if self.aggregation is not None and self.aggregation.poll():
             self.names.rename_again(self.aggregation.rename)
         if self._rules.poll_lists():
@@ -478,6 +495,8 @@ class CacheDaemon:
         closing = [self.listening.close(), self.web.stop(), self.removing.stop()]
         done = DeferredList([*ends, *closing], consumeErrors=True)
         self.receivers.stop()
+        if self.migrating is not None:
+            self.migrating.stop()
         if self.aggregation is not None:
             self.aggregation.close(self.intake)
         self.cache.seal()

@@ -111,6 +111,11 @@ _GROUPS: tuple[tuple[str, str, tuple[Setting, ...]], ...] = (
         row("WRITER_PROCESSES", Processes(), "auto",
              "How many processes write files: 0 for a thread of the daemon; auto for one less than there are "
              "cores, at most 8, which take over from a thread when there is much to write."),
+        row("MIGRATE_SCHEMAS", FLAG, False,
+             "Whether existing files are made as storage-schemas.conf and storage-aggregation.conf want new ones, "
+             "at the start and when these change."),
+        row("MIGRATE_RATE", Number(above=True, unit="files a second"), 20,
+             "How many files MIGRATE_SCHEMAS replaces each second at most."),
         live("SWEEP_INTERVAL", SECONDS, 10,
               "Seconds between the starts of two sweeps through the cache."),
         row("CACHE_WRITE_STRATEGY", Choice(WRITE_STRATEGIES), "sorted",

@@ -99,6 +99,36 @@ def test_migration_beside_a_daemon_under_load_also_killed_loses_nothing(
     assert len(left) <= 4 * 16, "a killed run leaves no more than the files of a batch"
 
 
+def test_a_daemon_migrates_its_files_itself(tmp_path: Path) -> None:
+    conf = {"MIGRATE_SCHEMAS": "True", "MIGRATE_RATE": 500, "SWEEP_INTERVAL": 0.2}
+    daemon = RunningDaemon(tmp_path, {**conf, "MIGRATE_SCHEMAS": "False"}, SMALL).start()
+    schemas = tmp_path / "conf" / "storage-schemas.conf"
+    try:
+        start = int(time.time()) - 300
+        daemon.send_lines(lines([*METRICS[:30], "tools.tagged;a=b"], start, 5))
+        daemon.wait_until_written(155)
+        daemon.terminate()
+        schemas.write_text(LARGE)
+        daemon.conf_extra = dict(conf)
+        daemon.start()
+        daemon.send_lines(lines(METRICS[:30], start + 5, 5))
+
+        def retentions() -> set[int]:
+            return {whisper.info(str(path))["maxRetention"] for path in daemon.data_dir.rglob("*.wsp")}
+
+        until("all are migrated", lambda: retentions() == {2 * 86400})
+        until("it says so", lambda: "migrated 31 of 31 files to the rules" in daemon.log())
+        schemas.write_text(SMALL)
+        daemon.reload()
+        until("all are migrated back", lambda: retentions() == {86400})
+        daemon.wait_until_written(150)
+        for metric in METRICS[:30]:
+            assert stored(daemon, metric, start, 10) == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4], metric
+        balanced(settle(daemon))
+    finally:
+        daemon.terminate()
+
+
 def test_what_is_migrated_is_what_differs(tmp_path: Path) -> None:
     daemon = RunningDaemon(tmp_path, {}, SMALL).start()
     try:
