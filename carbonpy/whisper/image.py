@@ -56,6 +56,10 @@ class Known(NamedTuple):
         begin, end = np.searchsorted(self.slots, (first, last + 1))
         return Known(self.slots[begin:end], self.values[begin:end])
 
+    def where(self, chosen: NDArray[np.bool_]) -> Known:
+        """The part that is `chosen`, slot by slot."""
+        return Known(self.slots[chosen], self.values[chosen])
+
     @classmethod
     def first_of(cls, parts: Iterable[Known]) -> Known:
         """All slots of all `parts`, each with the value of the first part that has it."""

@@ -2,10 +2,11 @@
 
 The law.  Every new archive gets, for each of its slots within its reach, in this order:
 
-1. The finest data that covers the whole slot: an old value of the same step as it is; else the aggregate of all finer
-   values in the slot, where enough are known by the xFilesFactor.  A new archive is made of the next finer new one, as
-   a daemon would have made it, and that one reaches back here as far as the old values do.
-2. Finer data that covers the slot in part, because newer points have taken the places of the rest.
+1. What the finest data says that covers the whole slot and knows anything of it: a value of the same step as it is,
+   or the aggregate of the finer values in the slot, where enough are known by the xFilesFactor.  A new archive is made
+   of the next finer new one, as a daemon would have made it, and that reaches back here as far as the old values do.
+2. An old value of the same step, where finer data is too little; or finer data that covers the slot in part, because
+   newer points have taken the places of the rest.  Nothing coarser is made of these where 1 holds.
 3. A value of a coarser old archive, in the slot of its own time (or in all slots of its span: `spread`), where no finer
    archive can know better.
 
@@ -66,11 +67,11 @@ def resize(data: bytes | bytearray, path: object, new: Header, now: float, *, sp
 
 def made_levels(sources: Sequence[Source], new: Header) -> Iterator[Known]:
     """For each archive of `new` what `sources` say about its slots in data of its own or a finer step, however old."""
-    made: Known | None = None
-    for level, archive in enumerate(new.archives):
-        finer = new.archives[level - 1].step if level else 0
-        made = _made(sources, made, finer, archive.step, new)
-        yield made
+    level: _Level | None = None
+    for number, archive in enumerate(new.archives):
+        finer = new.archives[number - 1].step if number else 0
+        level = _made(sources, level, finer, archive.step, new)
+        yield level.made
 
 
 class Source(NamedTuple):
@@ -104,28 +105,57 @@ def covered(sources: Sequence[Source], slots: Ints, width: int) -> NDArray[np.bo
     return answer
 
 
-def _made(sources: Sequence[Source], finer: Known | None, finer_step: int, step: int, new: Header) -> Known:
-    """What slots of `step` seconds get from data of their own or a finer step: points 1 and 2 of the law.
+class _Level(NamedTuple):
+    """What a new archive gets from data of its own or a finer step: points 1 and 2 of the law.
 
-    `finer` is the same for the next finer new archive, of `finer_step` seconds.
+    `exact` is what the finest source that covers a slot and knows anything about it says; coarser archives are made of
+    that.  `made` has in addition what is kept although that source says that it is too little, or covers it in part.
     """
-    whole: list[Known] = []
+
+    exact: Known
+    made: Known
+
+
+def _made(sources: Sequence[Source], finer: _Level | None, finer_step: int, step: int, new: Header) -> _Level:
+    """The level of `step` seconds; `finer` is that of the next finer new archive, of `finer_step` seconds."""
+    exact: list[Known] = []
+    kept: list[Known] = []
     partial: list[Known] = []
     if finer is not None:
         below = [source for source in sources if source.step <= finer_step]
-        known = aggregated(finer, finer_step, step, new)
-        sure = covered(below, known.slots, step)
-        whole.append(Known(known.slots[sure], known.values[sure]))
-        partial.append(Known(known.slots[~sure], known.values[~sure]))
-    for source in sources:
+        known = aggregated(finer.exact, finer_step, step, new)
+        exact.append(known.where(covered(below, known.slots, step)))
+        known = aggregated(finer.made, finer_step, step, new)
+        partial.append(known.where(~covered(below, known.slots, step)))
+    for number, source in enumerate(sources):
+        if not finer_step < source.step <= step:
+            continue
+        own = source.known.where(~_explained(sources[:number], source, step))
         if source.step == step:
-            whole.append(source.known)
-        elif finer_step < source.step < step:
-            known = aggregated(source.known, source.step, step, new)
-            sure = covered([source], known.slots, step)
-            whole.append(Known(known.slots[sure], known.values[sure]))
-            partial.append(Known(known.slots[~sure], known.values[~sure]))
-    return Known.first_of(whole + partial[::-1]) if whole else Known.nothing()
+            exact.append(own)
+            kept.append(source.known)
+            continue
+        known = aggregated(own, source.step, step, new)
+        sure = covered([source], known.slots, step)
+        exact.append(known.where(sure))
+        partial.append(known.where(~sure))
+    found = Known.first_of(exact)
+    return _Level(found, Known.first_of([found, *kept, *partial[::-1]]))
+
+
+def _explained(finer: Sequence[Source], source: Source, step: int) -> NDArray[np.bool_]:
+    """Which values of `source` were made of values that one of the `finer` sources still has.
+
+    That is where it covers and knows something of the value's span, and covers the slot of `step` seconds as well.
+    """
+    slots = source.known.slots
+    answer = np.zeros(len(slots), dtype=np.bool_)
+    for one in finer:
+        held = np.searchsorted(one.known.slots, slots) < np.searchsorted(one.known.slots, slots + source.step)
+        if bool(held.any()):
+            held &= covered([one], slots, source.step) & covered([one], slots_of(slots, step), step)
+            answer |= held
+    return answer
 
 
 def aggregated(fine: Known, fine_step: int, step: int, new: Header) -> Known:
