@@ -38,7 +38,7 @@ _PATIENCE = 2.0
 #: Bytes that are read from a process in one turn of the reactor.
 _READ_MOST = 1 << 19
 #: Larger pieces would be memory that the system has to clear first, which takes longer than to read them.
-_READ_PIECE = 1 << 16
+_READ_PIECE = 120_000
 
 
 class QueryEnded(CarbonError):
