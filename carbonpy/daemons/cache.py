@@ -50,7 +50,7 @@ from carbonpy.daemons.figures import Figures
 from carbonpy.daemons.hot import Hot
 from carbonpy.daemons.ledger import Ledger
 from carbonpy.daemons.listening import Listening, receiver_limits, where
-from carbonpy.daemons.migrating import Migrating
+from carbonpy.daemons.migrating import Expiring, Migrating
 from carbonpy.daemons.own_metrics import prefix_of
 from carbonpy.daemons.removing import Removing
 from carbonpy.daemons.rules import Rules
@@ -76,6 +76,8 @@ listener_log = Logger("listener")
 creates_log = Logger("creates")
 #: Seconds between two looks at the rules files.
 _RULES_INTERVAL = 10.0
+#: Seconds until the first look for expired metrics, however far apart the others are.
+_FIRST_EXPIRY = 600.0
 #: Seconds between two looks for aggregates that are due.
 _EMIT_INTERVAL = 0.25
 #: How full a cache is when reading from senders goes on after a pause (carbon's low watermark).
@@ -186,6 +188,7 @@ class CacheDaemon:
         )
         self.migrating = Migrating(reactor, self._to_migrate) if cache.migrate_schemas else None
         self.removing = Removing(self, cache.local_data_dir, cache.tag_hash_filenames, self.ledger.dropped)
+        self.expiring = Expiring(reactor, self._to_expire, self.removing) if cache.expiry_rules else None
         self.figures = Figures(self, self._own_prefix)
         self.web = WebSide(
             reactor,
@@ -310,6 +313,9 @@ class CacheDaemon:
             self._loops.every(_EMIT_INTERVAL, self._emit_aggregates)
         self._loops.every(0.5, self.cataloguing.feed)
         self._loops.every(60.0, self.cataloguing.look_back)
+        if self.expiring is not None:
+            self._loops.every(cache.expiry_interval, self.expiring.begin)
+            self._reactor.callLater(min(cache.expiry_interval, _FIRST_EXPIRY), self.expiring.begin)
         if self.migrating is not None:
             self.migrating.begin()
         if self.journal is not None and cache.journal_fsync == "interval":
@@ -430,6 +436,10 @@ class CacheDaemon:
             "aggregations": aggregations,
         }
 
+    def _to_expire(self) -> dict[str, Any]:
+        cache = self.settings.cache
+        return {"root": cache.local_data_dir, "catalog": cache.catalog_file, "rules": cache.expiry_rules}
+
     def reload_rules(self) -> None:
         """Look at the rules files and take what has changed."""
         if self._rules.poll_books():
@@ -495,8 +505,9 @@ class CacheDaemon:
         closing = [self.listening.close(), self.web.stop(), self.removing.stop()]
         done = DeferredList([*ends, *closing], consumeErrors=True)
         self.receivers.stop()
-        if self.migrating is not None:
-            self.migrating.stop()
+        for job in (self.migrating, self.expiring):
+            if job is not None:
+                job.stop()
         if self.aggregation is not None:
             self.aggregation.close(self.intake)
         self.cache.seal()

@@ -1,81 +1,88 @@
-"""MIGRATE_SCHEMAS: the daemon keeps its files as the rules want them.
+"""MIGRATE_SCHEMAS and EXPIRY_RULES: the daemon keeps its files as the rules want them, and lets old metrics go.
 
-The law: one process at a time looks through the tree, at the start and whenever the rules change; new rules end the one
-that works by the old ones.  A file is the old or the new one at any moment, so ending it does no harm.
+The law: the looking is done by a process beside the daemon (`daemons.migrator`, `daemons.expirer`), one of each at a
+time; new rules end the one that migrates by the old ones.  Only the daemon deletes, as it is told over HTTP to.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.error import ProcessExitedAlready
-from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-from carbonpy.net.children import command, environment
+from carbonpy.daemons.removing import Removing
+from carbonpy.net.side_process import SideProcess
+from carbonpy.upkeep.removal import DELETED, FAILED, Removed
 
 log = Logger("console")
 
 
 class Migrating:
-    """Starts the process and tells what it did.  Reactor thread only."""
+    """Migrates files to the rules.  Reactor thread only."""
 
     def __init__(self, reactor: Any, given: Callable[[], dict[str, Any]]) -> None:
         """`given()`: what the process is told, see `daemons.migrator`."""
         self._reactor = reactor
         self._given = given
-        self._running: _Migrator | None = None
+        self._process: SideProcess | None = None
 
     def begin(self) -> None:
         """Look through the tree, from its beginning."""
         self.stop()
-        self._running = _Migrator()
-        words = command("carbonpy.daemons.migrator")
-        try:
-            self._reactor.spawnProcess(self._running, words[0], words, environment(), childFDs={0: "w", 1: "r", 2: 2})
-        except OSError as error:
-            log.error("files cannot be migrated: {error}", error=str(error))
-            self._running = None
-            return
-        self._running.tell(self._given())
+        self._process = SideProcess(self._reactor, "carbonpy.daemons.migrator", self._given(), self._heard)
 
-    def stop(self) -> None:
-        """End it."""
-        running, self._running = self._running, None
-        if running is not None:
-            running.end()
-
-
-class _Migrator(ProcessProtocol):
-    def __init__(self) -> None:
-        self._told = b""
-        self._expected = False
-
-    def tell(self, given: dict[str, Any]) -> None:
-        self.transport.writeToChild(0, json.dumps(given).encode() + b"\n")
-
-    def end(self) -> None:
-        self._expected = True
-        try:
-            self.transport.signalProcess("KILL")
-        except ProcessExitedAlready:
-            pass
-
-    def outReceived(self, data: bytes) -> None:
-        self._told += data
-
-    def processEnded(self, reason: Failure) -> None:
-        if self._expected:
-            return
-        try:
-            told = json.loads(self._told)
-        except ValueError:
-            log.error("migrating files ended early: {why}", why=reason.getErrorMessage())
-            return
+    def _heard(self, told: dict[str, Any]) -> None:
         if told["failed"]:
             log.warn("{failed} files could not be migrated; the last: {why}", failed=told["failed"], why=told["why"])
         if told["migrated"]:
             log.info("migrated {migrated} of {files} files to the rules", **told)
+
+    def stop(self) -> None:
+        """End it."""
+        if self._process is not None:
+            self._process.end()
+
+
+class Expiring:
+    """Deletes the metrics that the rules of expiry let go.  Reactor thread only."""
+
+    def __init__(self, reactor: Any, given: Callable[[], dict[str, Any]], removing: Removing) -> None:
+        """`given()`: what the process is told, see `daemons.expirer`."""
+        self._reactor = reactor
+        self._given = given
+        self._removing = removing
+        self._process: SideProcess | None = None
+        self._stopped = False
+        #: Metrics deleted.
+        self.deleted = 0
+
+    def begin(self) -> None:
+        """Look through the tree, unless that is still being done."""
+        if self._stopped:
+            return
+        if self._process is None or not self._process.running:
+            self._process = SideProcess(self._reactor, "carbonpy.daemons.expirer", self._given(), self._heard)
+
+    def _heard(self, told: dict[str, Any]) -> None:
+        if "why" in told:
+            log.error("metrics cannot be expired: {why}", why=told["why"])
+            return
+        done: Deferred[list[Removed]] = self._removing.delete(told["metrics"], told["begun"])
+        done.addCallbacks(self._deleted, lambda failure: log.failure("expired metrics cannot be deleted", failure))
+
+    def _deleted(self, done: list[Removed]) -> None:
+        gone = sum(one.what == DELETED for one in done)
+        self.deleted += gone
+        if gone:
+            log.info("{gone} metrics have expired", gone=gone)
+        for one in done:
+            if one.what == FAILED:
+                log.warn("{metric} cannot be deleted: {why}", metric=one.metric, why=one.why)
+
+    def stop(self) -> None:
+        """End it; it does not begin again."""
+        self._stopped = True
+        if self._process is not None:
+            self._process.end()

@@ -116,6 +116,11 @@ _GROUPS: tuple[tuple[str, str, tuple[Setting, ...]], ...] = (
              "at the start and when these change."),
         row("MIGRATE_RATE", Number(above=True, unit="files a second"), 20,
              "How many files MIGRATE_SCHEMAS replaces each second at most."),
+        row("EXPIRY_RULES", OptionalPath(), "",
+             "A file with rules of expiry, as for carbonpy expire, by which the daemon deletes metrics; empty for "
+             "none."),
+        row("EXPIRY_INTERVAL", SOME_SECONDS, 86400,
+             "Seconds between two looks for metrics that EXPIRY_RULES lets go."),
         live("SWEEP_INTERVAL", SECONDS, 10,
               "Seconds between the starts of two sweeps through the cache."),
         row("CACHE_WRITE_STRATEGY", Choice(WRITE_STRATEGIES), "sorted",

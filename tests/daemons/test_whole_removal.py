@@ -164,6 +164,26 @@ def test_a_metric_that_is_only_in_the_cache_can_be_renamed_and_survives_a_kill(t
         daemon.terminate()
 
 
+def test_a_daemon_lets_old_metrics_go_by_itself(tmp_path: Path) -> None:
+    rules = tmp_path / "expiry.conf"
+    rules.write_text("[keep]\npattern = ^keep\nafter = never\n[all]\npattern = .\nafter = 30m\n")
+    conf = {"SWEEP_INTERVAL": 0.2, "EXPIRY_RULES": rules, "EXPIRY_INTERVAL": 1}
+    daemon = RunningDaemon(tmp_path / "d", conf).start()
+    try:
+        now = int(time.time())
+        daemon.send_lines(lines(["old.one", "old.two;a=b", "keep.it"], now - 3000, 5))
+        daemon.send_lines(lines(["new.one"], now - 10, 5))
+        until("something has expired", lambda: "metrics have expired" in daemon.log(), 40)
+        until("the old ones are gone", lambda: len(list(daemon.data_dir.rglob("*.wsp"))) == 2, 40)
+        assert found(daemon, "*.*") == ["keep.it", "new.one"]
+        assert not file_of(daemon, "old.one").exists()
+        balanced(daemon.ledger())
+        rules.write_text("[all]\n")
+        until("what is wrong is said", lambda: "metrics cannot be expired" in daemon.log(), 40)
+    finally:
+        daemon.terminate()
+
+
 def test_a_long_sweep_gives_way(tmp_path: Path) -> None:
     """Two files a second: the sweep of 60 files would take half a minute."""
     daemon = RunningDaemon(tmp_path, {"MAX_UPDATES_PER_SECOND": 2, "SWEEP_INTERVAL": 0.1}).start()
