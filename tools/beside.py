@@ -132,7 +132,7 @@ class Run:
             self.tool("migrate", ["schema", "migrate", "--rate", "inf", "--no-fsync", "--quiet", *config])
             schemas.write_text(LARGE if number % 2 else SMALL)
             killed = ["schema", "migrate", "--rate", "inf", "--no-fsync", "--quiet", *config]
-            self.tool("migrate, killed", killed, 0.5 + 3 * chance.random())
+            self.tool("migrate, killed", killed, 2 + 20 * chance.random())
             self.tool("backup", ["backup", "--quiet", *config, str(self.top / "backup")])
             self.tool("info", ["whisper", "info", "--json", str(self.daemon.data_dir)])
             number += 1
