@@ -28,6 +28,7 @@ has written, and a tool relies on the lock of the file and on its last look.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -86,10 +87,15 @@ class TreeLock:
 
     def _open(self, path: str) -> int:
         try:
-            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            # Over NFS only who may write gets an exclusive lock.
+            return os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             if not self._create:
                 raise
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
 
