@@ -33,7 +33,8 @@ def fill(data: bytes, path: object, source: bytes, source_path: object, now: flo
     touched: Ints = np.zeros(0, np.int64)
     for level, (archive, made) in enumerate(zip(header.archives, made_levels(sources, header))):
         own = Source.of(data, archive, now)
-        merged = Known.first_of((own.known, made.between(*reach(archive, now))))
+        oldest, newest = reach(archive, now)
+        merged = Known.first_of((own.known, made.between(oldest, newest)))
         merged = with_coarser(sources, merged, archive, now, header.method, edges=False)
         free = ~contains(own.taken, merged.slots)  # a point of the future keeps its place
         merged = Known(merged.slots[free], merged.values[free])
@@ -41,6 +42,9 @@ def fill(data: bytes, path: object, source: bytes, source_path: object, now: flo
         if finer is not None and len(touched):
             below = Source.of(data, header.archives[level - 1], now)
             merged = _remade(merged, finer, below, archive, header, touched, drop=False)
+            # What was made of a finer slot that the archive does not reach would take the place of something newer.
+            within = (merged.slots >= oldest) & (merged.slots <= newest)
+            merged = merged.where(within | contains(own.known.slots, merged.slots))
         changed = _changed(own.known, merged)
         _write(filled, archive, merged, changed)
         finer, touched = merged, changed

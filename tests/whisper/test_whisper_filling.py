@@ -93,6 +93,20 @@ def test_coarse_values_over_a_filled_gap_are_made_anew() -> None:
     assert filled == bytes(whole.data)
 
 
+def test_a_slot_out_of_reach_takes_no_place_of_a_newer_one() -> None:
+    """A filled slot of an archive may lie in a coarse slot that the next archive does not reach any more."""
+    header = make_header([(10, 12), (60, 3)], 0.0, "last")
+    now = START // 60 * 60 + 5
+    whole, holed = empty(header), empty(header)
+    slots = [now - 5 - 10 * age for age in range(12)][::-1]
+    RingWriter(whole, header).write(slots, [1.0] * 12, now)
+    RingWriter(holed, header).write(slots[6:], [2.0] * 6, now)
+    for coarse in (now - 5, now - 65, now - 125):
+        RingWriter(holed, header).write_level(1, [coarse], [3.0], now)
+    filled, _ = fill(bytes(holed.data), "b", bytes(whole.data), "a", now)
+    assert set(values(filled)[1]) == {now - 5, now - 65, now - 125}
+
+
 def test_an_empty_file_gets_everything() -> None:
     header = make_header([(60, 30), (300, 24)], 0.5, "average")
     now = START // 300 * 300 + 299

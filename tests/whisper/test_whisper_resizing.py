@@ -159,16 +159,18 @@ def test_what_could_be_kept_is_kept_and_aggregates_are_those_of_the_raw_history(
 
 @settings(max_examples=80, deadline=None)
 @given(random=st.randoms(use_true_random=False), xff=st.sampled_from(histories.XFF))
-def test_the_same_archives_change_no_value(random: Random, xff: float) -> None:
+def test_the_same_archives_change_no_value_that_is_right(random: Random, xff: float) -> None:
     header = make_header(histories.archives(random), xff, random.choice(histories.METHODS))
-    data, _, now = live(random, header)
+    data, raw, now = live(random, header)
     again = resize(data, "file", header, now)
-    for archive, old, new in zip(header.archives, archive_values(data), archive_values(again)):
+    exact = levels_of(raw, header.archives[0].step, header)
+    for archive, old, new, made in zip(header.archives, archive_values(data), archive_values(again), exact):
         oldest = now - now % archive.step - (archive.points - 1) * archive.step
         kept = {slot: value for slot, value in old.items() if slot >= oldest}
         assert set(kept) <= set(new)
         for slot, value in kept.items():
-            assert close(new[slot], value)
+            # A short ring may have lost its values before a coarser one was made of them; it is mended then.
+            assert close(new[slot], value) or (archive.step > header.archives[0].step and close(new[slot], made[slot]))
 
 
 def replayed(raw: dict[int, float], header: Header, now: int) -> bytes:
@@ -351,5 +353,5 @@ def test_late_points_future_points_and_values_that_are_no_numbers_are_kept_too(r
                     assert at in values
                     if level == 0:
                         assert repr(values[at]) == repr(value)
-                elif source.step > step and bottom <= at <= top:
+                elif source.step > step and bottom <= at and slot + source.step <= now:
                     assert any(other in values for other in range(at, slot + source.step, step))
