@@ -336,6 +336,8 @@ class _Block:
                 inodes[identity] = status[1]
                 met[number] = head
             except FileNotFoundError:
+                if fd >= 0:  # removed while its lock was waited for
+                    os.close(fd)
                 place = sweeper.file_of(identity)
                 if b";" in metric and self._takes_hashed_name(metric.decode(), place):
                     fd, known = self._open_again(number, identity, place)

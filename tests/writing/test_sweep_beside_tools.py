@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import whisper
+from support.waiting import until
 
 from carbonpy.whisper.creation import is_temporary
 from carbonpy.whisper.layout import make_header, pack_header
@@ -95,3 +97,42 @@ def test_no_point_is_lost_beside_a_tool(tmp_path: Path, tool: Callable[[str, int
         fine = [number * 1000.0 + place for place in range(last - START + 1) if START + place >= slot]
         _, coarse = whisper.fetch(path, slot - 60, slot, now=last, archiveToSelect=60)
         assert coarse[-1] == sum(fine)
+
+
+def test_a_file_that_goes_while_its_lock_is_waited_for_is_made_anew(tmp_path: Path) -> None:
+    """A program that knows the file's lock but not the tree's: it holds the file, and removes or replaces it."""
+    sweeper = Sweeper(
+        WriteSettings(str(tmp_path), lock=True), lambda metric: pack_header(NARROW, 0.0, "sum"), clock=lambda: START + 9
+    )
+    sweeper.learn([1, 2], [b"gone", b"other"])
+    ids = np.array([1, 2], np.uint32)
+
+    def write(second: int) -> None:
+        outcome = sweeper.sweep([(ids, np.full(2, START + second, np.uint32), np.full(2, float(second)))])
+        assert outcome.written == 2, outcome
+
+    write(0)
+    before = len(os.listdir("/proc/self/fd"))
+    for path, replace in ((tmp_path / "gone.wsp", False), (tmp_path / "other.wsp", True)):
+        data = path.read_bytes()
+        with open(path, "r+b") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            writer = threading.Thread(target=write, args=(1 + replace,))
+            writer.start()
+            inode = os.fstat(held.fileno()).st_ino
+            until("the writer waits", lambda seen=inode: _waits_for(seen))
+            if replace:
+                (tmp_path / "new").write_bytes(data)
+                os.rename(tmp_path / "new", path)
+            else:
+                path.unlink()
+        writer.join(30)
+    _, values = whisper.fetch(str(tmp_path / "gone.wsp"), START - 1, START + 2, now=START + 9)
+    assert values == [None, 1.0, 2.0]
+    _, values = whisper.fetch(str(tmp_path / "other.wsp"), START - 1, START + 2, now=START + 9)
+    assert values == [0.0, 1.0, 2.0]
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def _waits_for(inode: int) -> bool:
+    return any("->" in line and f":{inode} " in line for line in Path("/proc/locks").read_text().splitlines())
