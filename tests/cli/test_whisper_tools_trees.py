@@ -276,7 +276,7 @@ def test_killed_at_any_moment_every_file_is_the_old_or_the_new_one(tmp_path: Pat
         words = {
             "resize": ["resize", "--nobackup", "--jobs", "2", str(root), "60:3000", "300:5000"],
             "fill": ["fill", "--jobs", "2", str(source), str(root)],
-            "update": ["update", str(paths[0]), *(f"{now - 60 * age}:7" for age in range(50))],
+            "update": ["update", str(paths[0]), *(f"{now - 60 * age}:777" for age in range(50))],
         }[command]
         inodes = {path: path.stat().st_ino for path in paths}
         line = [sys.executable, "-m", "carbonpy", "whisper", *words]
@@ -311,7 +311,7 @@ def test_killed_at_any_moment_every_file_is_the_old_or_the_new_one(tmp_path: Pat
                 before = dict(zip(kept.slots.tolist(), kept.values.tolist()))
                 assert before.items() <= dict(zip(slots.slots.tolist(), slots.values.tolist())).items()
             else:
-                assert (slots.values == 7.0).sum() == 50
+                assert (slots.values == 777.0).sum() == 50
         assert main(words) == 0
 
 
