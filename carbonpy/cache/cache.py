@@ -200,11 +200,11 @@ class Cache:
 
     # ---- going out
 
-    def lend(self, share: int, *, creates: float = float("inf"), at_most: int | None = None) -> Loan | None:
+    def lend(self, share: int, *, creates: float = float("inf")) -> Loan | None:
         """Lend the sealed runs of a share to its writer; None if there is nothing to write or a loan is out.
 
-        Of the metrics that wait for their file go at most `creates`, in turn.  `at_most` bounds the
-        points that do not wait: the oldest runs go first, and at least one goes.
+        Of the metrics that wait for their file go at most `creates`, in turn.  All runs that do not wait go: were one
+        of two with the same metric to stay, its points could be older in the journal than those that come back.
         """
         self.seal()
         if self._loans[share] is not None:
@@ -213,13 +213,7 @@ class Cache:
         waiting, fresh = partition(self._runs[share])
         chosen, left = self._split_waiting(waiting, share, creates)
         held = distinct(np.concatenate([run.ids for run in left])) if left else EMPTY[0]
-        points = 0
-        for number, run in enumerate(fresh):
-            if at_most is not None and points and points + len(run.ids) > at_most:
-                left += fresh[number:]
-                break
-            points += len(run.ids)
-            chosen.append(run)
+        chosen += fresh
         if not chosen:
             return None
         loan = Loan(share, chosen, held)

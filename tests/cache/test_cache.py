@@ -111,12 +111,11 @@ class CacheAgainstADict(RuleBasedStateMachine):
     @rule(
         share=st.integers(0, 2),
         creates=st.sampled_from([float("inf"), 0, 0.5, 1, 2, 5]),
-        at_most=st.sampled_from([None, None, 1, 10]),
     )
-    def lend(self, share: int, creates: float, at_most: int | None) -> None:
+    def lend(self, share: int, creates: float) -> None:
         share %= self.shares
         out = share in self.loans
-        loan = self.cache.lend(share, creates=creates, at_most=at_most)
+        loan = self.cache.lend(share, creates=creates)
         if loan is None:
             return
         assert not out

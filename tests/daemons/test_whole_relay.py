@@ -51,6 +51,7 @@ def test_lines_go_out_as_they_came_in_each_to_its_destination(relays: Callable[.
         relay.send_lines([f"a.c  7.00 {NOW}"])
         relay.wait_until_delivered(len(sent) + 1)
         sent.append(f"a.c 7 {NOW}")
+        until("all are there", lambda: sum(len(sink.lines) for sink in there) == len(sent))
         got = [line.decode().rstrip("\n") for sink in there for line in sink.lines]
         assert sorted(got) == sorted(sent)
         assert all(sink.lines for sink in there)
@@ -153,7 +154,8 @@ def test_a_reload_moves_names_without_losing_a_point(relays: Callable[..., Runni
         until("it knows the other", lambda: len(relay.health()["destinations"]) == 2)
         relay.send_lines(lines_of(200))
         relay.wait_until_delivered(400)
-        assert len(one.lines) + len(two.lines) == 400 and len(two.lines) > 50
+        until("all are there", lambda: len(one.lines) + len(two.lines) == 400)
+        assert len(two.lines) > 50
         relay.destinations = ["not a destination"]
         relay.reload()
         until("it says so", lambda: "stay in force" in relay.log())
@@ -175,6 +177,7 @@ def test_relay_rules_choose_and_what_no_rule_takes_is_counted(relays: Callable[.
         )
         relay.send_lines([f"a.x 1 {NOW}", f"b.x 2 {NOW}", "nonsense", f"a.y nan {NOW}"])
         relay.wait_until_delivered(2)
+        until("both are there", lambda: one.lines and two.lines)
         assert (one.lines, two.lines) == ([f"a.x 1 {NOW}\n".encode()], [f"b.x 2 {NOW}\n".encode()])
         assert relay.ledger()["dropped"] == {"malformed": 1, "nan": 1} and relay.ledger()["balanced"]
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import whisper
 
 from carbonpy.cli.whisper.main import main
 from support.peers import environment_with
@@ -43,10 +44,14 @@ def theirs(monkeypatch: pytest.MonkeyPatch, now: float, name: str, *words: str, 
     path = script(name)
     monkeypatch.setattr(sys, "argv", [str(path), *words])
     handler = signal.getsignal(signal.SIGPIPE)
+    # Scripts set these in the package's module, where they would stay for every test that comes later.
+    flags = {flag: getattr(whisper, flag) for flag in ("LOCK", "AUTOFLUSH", "FADVISE_RANDOM", "CACHE_HEADERS")}
     try:
         return _captured(monkeypatch, now, stdin, lambda: runpy.run_path(str(path), run_name="__main__") and None)
     finally:
         signal.signal(signal.SIGPIPE, handler)
+        for flag, value in flags.items():
+            setattr(whisper, flag, value)
 
 
 def ours(monkeypatch: pytest.MonkeyPatch, now: float, *words: str, stdin: str = "") -> Ran:
