@@ -59,8 +59,11 @@ def parser() -> argparse.ArgumentParser:
     add_source(show)
     show.add_argument("--points", action="store_true", help="every point of the ring as well")
     diff = actions.add_parser("diff", help="what would move from an old ring to a new one")
-    diff.add_argument("old", metavar="OLD", help="a configuration file, or destinations with commas")
-    diff.add_argument("new", metavar="NEW", help="the same of what is to come")
+    diff.add_argument(
+        "sides", nargs="*", metavar="OLD NEW", help="two configuration files, or destinations with commas"
+    )
+    for option, metavar in (("--config", "FILE"), ("--destinations", "A,B,...")):
+        diff.add_argument(option, metavar=metavar, dest="given", action="append", default=[], help="OLD, then NEW")
     add_ring_options(diff)
     diff.add_argument("--new-type", metavar="TYPE", help="the type of the new ring, if it is another one")
     diff.add_argument("--new-replication", metavar="N", type=int, help="copies on the new ring, if they are others")
@@ -163,9 +166,12 @@ def _balance(options: argparse.Namespace, router: Router) -> int:
 
 
 def _diff(options: argparse.Namespace) -> int:
-    old = _one_side(options.old, options, options.type, options.replication)
+    sides = [*options.given, *options.sides]
+    if len(sides) != 2:
+        raise ConfigError(f"diff compares two, an old and a new one, and {len(sides)} are given")
+    old = _one_side(sides[0], options, options.type, options.replication)
     new = _one_side(
-        options.new, options, options.new_type or options.type, options.new_replication or options.replication
+        sides[1], options, options.new_type or options.type, options.new_replication or options.replication
     )
     tell("ring diff", (*(f"old: {one}" for one in old.warnings), *(f"new: {one}" for one in new.warnings)))
     names = _names_of(options.names)

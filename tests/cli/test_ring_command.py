@@ -112,6 +112,8 @@ def test_diff_says_what_moves(capsys: pytest.CaptureFixture[str]) -> None:
     gained = {one["destination"]: one["gained"] for one in answer["destinations"]}
     assert {one for one, part in gained.items() if part} == {"10.0.0.4:2004"}
     assert gained["10.0.0.4:2004"] == pytest.approx(sum(one["lost"] for one in answer["destinations"]))
+    named = said(capsys, "diff", "--json", "--destinations", THREE, "--destinations", FOUR)
+    assert objects(named[0]) == [answer]
     out, _ = said(capsys, "diff", THREE, FOUR)
     assert out.splitlines()[0].startswith("of 20000 names (made up; give your own with --names) 28.")
 
