@@ -230,6 +230,14 @@ class Courier:
         if self.connection is not None:
             self.connection.tick(self.seconds())
         self.pump()
+        self._end_if_drained()
+
+    def progressed(self) -> None:
+        """Something has arrived."""
+        self.on_room()
+        self._end_if_drained()
+
+    def _end_if_drained(self) -> None:
         if self._drained is not None and not self.outbox.waits and not self.outbox.flights:
             self._end()
 
@@ -253,6 +261,7 @@ class Courier:
         return done
 
     def _end(self) -> None:
+        done, self._drained = self._drained, None
         if self._later is not None and self._later.active():
             self._later.cancel()
         self._later = None
@@ -262,7 +271,6 @@ class Courier:
             connection, self.connection = self.connection, None
             connection.leave()
             self.outbox.failed()
-        done, self._drained = self._drained, None
         if done is not None:
             done.callback(None)
 
@@ -380,7 +388,7 @@ class Sender(Protocol):
         if count:
             self._courier.works()
             self._outbox.arrived(count)
-            self._courier.on_room()
+            self._courier.progressed()
             self.pump()
 
     def tick(self, now: float) -> None:
@@ -420,7 +428,7 @@ class Sender(Protocol):
         if self._written:
             self._outbox.arrived(self._written)
             self._written = 0
-            self._courier.on_room()
+            self._courier.progressed()
 
     def pump(self) -> None:
         """Send what can be sent."""

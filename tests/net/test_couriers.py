@@ -210,7 +210,6 @@ def test_stopping_sends_what_waits_and_is_over_when_all_arrived(place: Path) -> 
     world.tick(0.1)
     assert over == []
     world.protocols[0].resumeProducing()
-    world.tick(0.1)
     assert over == [None] and world.outbox.delivered.value == 1 and world.transports[0].disconnecting
 
 
