@@ -17,7 +17,8 @@ policy says what happens when more is queued than `limit`:
     drop_oldest   the oldest chunks are dropped, as queue_full
     drop_newest   what comes is dropped, as queue_full
 
-If the disk does not take the spool, memory holds up to twice the limit, and then the oldest go, as spool_failed.
+If the disk does not take the spool, memory holds up to twice the limit (or one chunk, if that is larger), and then the
+oldest go, as spool_failed.
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ def test_what_a_relay_can_keep_neither_in_memory_nor_on_disk_is_counted_to_the_p
     (port,) = free_ports(1)
     name = f"127.0.0.1:{port}:a"
     with ended_with_the_test() as started:
-        extra = {"DESTINATION_PROTOCOL": "line", "MAX_QUEUE_SIZE": 1000, "SPOOL_AFTER": 0.1}
+        # What is gathered together stays together: here each batch is for itself.
+        extra = {"DESTINATION_PROTOCOL": "line", "MAX_QUEUE_SIZE": 1000, "SPOOL_AFTER": 0.1, "GATHER_INTERVAL": 0}
         relay = started(RunningRelay(tmp_path / "relay", [name], extra))
         (spool,) = (relay.storage_dir / "spool" / "relay-a").iterdir()
         spool.rmdir()  # nothing can be written now
