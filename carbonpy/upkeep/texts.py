@@ -99,7 +99,10 @@ class _Csv:
         self._order: tuple[int, int, int] | None = None
 
     def parse(self, line: str) -> Iterable[tuple[str, float, float]]:
-        row = next(csv.reader([line], strict=True))
+        try:
+            row = next(csv.reader([line], strict=True))
+        except csv.Error as error:
+            raise ValueError(f"this is no CSV: {error}") from None
         if self._order is None:
             names = [cell.strip().lower() for cell in row]
             if "metric" in names and "timestamp" in names and "value" in names:
@@ -127,21 +130,24 @@ def _number(text: Any, what: str) -> float:
 
 
 def _json(line: str) -> Iterable[tuple[str, float, float]]:
-    document = json.loads(line)
+    try:
+        document = json.loads(line)
+    except RecursionError:
+        raise ValueError("this JSON is nested too deeply") from None
     if not isinstance(document, dict):
         raise ValueError("this is no JSON object")
     metric = document.get("metric", document.get("target"))
     if not isinstance(metric, str):
         raise ValueError('there is no "metric"')
     if "value" in document:
-        pairs = [(document.get("timestamp"), document["value"])]
+        pairs = [[document.get("timestamp"), document["value"]]]
     elif isinstance(document.get("points"), list):
-        pairs = [tuple(pair) for pair in document["points"]]
+        pairs = document["points"]
     elif isinstance(document.get("datapoints"), list):  # Graphite's order
-        pairs = [tuple(pair)[::-1] for pair in document["datapoints"]]
+        pairs = [pair[::-1] if isinstance(pair, list) else pair for pair in document["datapoints"]]
     else:
         raise ValueError('there is neither "timestamp" with "value" nor "points" nor "datapoints"')
-    if any(len(pair) != 2 for pair in pairs):
+    if any(not isinstance(pair, list) or len(pair) != 2 for pair in pairs):
         raise ValueError("a point is a pair of timestamp and value")
     return [
         (metric, _number(stamp, "timestamp"), _number(value, "value")) for stamp, value in pairs if value is not None

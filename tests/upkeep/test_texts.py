@@ -7,7 +7,7 @@ import io
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from carbonpy.upkeep.texts import FORMATS, Datum, Refused, read
@@ -120,6 +120,13 @@ def test_json_lines_in_all_their_forms() -> None:
 
 
 @given(st.sampled_from(FORMATS), st.lists(st.text(max_size=60), max_size=5))
+@example(format_="csv", lines=["0\r0"])
+@example(format_="csv", lines=['"a'])
+@example(format_="jsonl", lines=["[" * 100_000])
+@example(format_="jsonl", lines=['{"metric": "a", "points": [1]}', '{"metric": "a", "points": [[1, [2]], {}]}'])
+@example(format_="jsonl", lines=['{"metric": "a", "timestamp": null, "value": {}}'])
+@example(format_="jsonl", lines=['{"target": "a", "datapoints": [null]}'])
+@example(format_="jsonl", lines=['{"metric": "a", "timestamp": 1, "value": 1e999}'])
 def test_garbage_never_raises(format_: str, lines: list[str]) -> None:
     for one in read(format_, lines, NOW):
         assert isinstance(one, Datum | Refused)
