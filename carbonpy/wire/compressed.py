@@ -16,6 +16,7 @@ without preferences.  Its snappy cannot be read by anyone, as its blocks have no
 
 from __future__ import annotations
 
+import abc
 import zlib
 from collections.abc import Callable
 from typing import Protocol
@@ -52,7 +53,7 @@ class Decoder(Protocol):
         """At most `most` bytes of text, behind all that was given before.  b"" for ever once it is broken."""
 
 
-class _Bounded:
+class _Bounded(abc.ABC):
     """What both decoders share: the bytes that wait, the credit, the end."""
 
     def __init__(self) -> None:
@@ -94,8 +95,9 @@ class _Bounded:
         self.broken = WireError(why)
         self._waiting, self._full = b"", False
 
+    @abc.abstractmethod
     def _step(self, room: int) -> bytes:
-        raise NotImplementedError
+        """At most `room` bytes of text from what waits."""
 
 
 class GzipDecoder(_Bounded):

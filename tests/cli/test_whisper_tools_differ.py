@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 import whisper
-from support.whisper_scripts import both, ours, theirs
+from support.peers import environment_with
+from support.whisper_scripts import REQUIREMENTS, both, ours, script, theirs
 
 from carbonpy.whisper.image import Image, known_of, parse_image
 from carbonpy.whisper.layout import Header, make_header
@@ -297,3 +299,22 @@ def test_auto_resize_changes_what_the_script_changes_and_leaves_tagged_files(
     again = ours(monkeypatch, NOW, "auto-resize", "--doit", str(root), str(conf))
     assert "2 files, 0 changed" in again.errors
     shutil.rmtree(root)
+
+
+def test_update_storage_times_does_not_run_any_more_and_auto_resize_does_its_work(
+    monkeypatch: Patch, tmp_path: Path
+) -> None:
+    root, schemas = tmp_path / "whisper", tmp_path / "storage-schemas.conf"
+    root.mkdir()
+    (root / "a.wsp").write_bytes(file_of(HOUR, dict.fromkeys(minutes(5), 1.0)))
+    before = (root / "a.wsp").read_bytes()
+    schemas.write_text("[all]\npattern = .*\nretentions = 60s:20m,300s:2h\n")
+    python = environment_with("whisper-scripts", REQUIREMENTS)
+    command = [str(python), str(script("update-storage-times")), "--path", str(root), "--cfg", str(schemas)]
+    assert subprocess.run(command, capture_output=True, timeout=60).returncode != 0
+    assert (root / "a.wsp").read_bytes() == before
+    aggregation = tmp_path / "storage-aggregation.conf"
+    aggregation.write_text("[all]\npattern = .*\nxFilesFactor = 0.5\naggregationMethod = average\n")
+    assert ours(monkeypatch, NOW, "auto-resize", "--doit", str(root), str(tmp_path)).code == 0
+    header = parse_image((root / "a.wsp").read_bytes(), "a.wsp")
+    assert [(archive.step, archive.points) for archive in header.archives] == [(60, 20), (300, 24)]

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import whisper
-from support.peers import debian_program
+from support.peers import debian_program, environment_with
+from support.whisper_scripts import REQUIREMENTS, script
 
 from carbonpy.cli.main import main
 
@@ -77,6 +78,16 @@ def test_every_known_row_is_a_slot_of_its_archive(
             assert len(inside) > 20
             assert inside.items() <= found.items()
             assert found.keys() <= wanted.keys()
+
+
+def test_the_script_needs_a_module_that_is_not_part_of_python_and_makes_nothing(rrd: Path, tmp_path: Path) -> None:
+    python = environment_with("whisper-scripts", REQUIREMENTS)
+    command = [str(python), str(script("rrd2whisper")), "--destinationPath", str(tmp_path / "out"), str(rrd)]
+    theirs = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert theirs.returncode != 0 and "rrdtool" in theirs.stderr
+    assert not (tmp_path / "out").exists()
+    assert main(["whisper", "rrd2whisper", "--destinationPath", str(tmp_path / "out"), str(rrd)]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["load_one.wsp", "load_two.wsp"]
 
 
 def test_what_there_is_not_is_said(rrd: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
