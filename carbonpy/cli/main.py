@@ -53,7 +53,8 @@ COMMANDS = (
 
 _HELP = """\
 carbonpy receives metrics from Graphite senders, keeps them in whisper files and answers
-queries: a replacement for carbon-cache and graphite-web's render that runs as one command.
+queries, and sends them on to other caches: a replacement for the carbon daemons and
+graphite-web's render.
 
 First steps:
   carbonpy cache                                   run the daemon in this terminal, with its defaults
@@ -67,8 +68,11 @@ Examples:
   carbonpy cache --config /etc/carbon/carbon.conf  take over from carbon-cache with its own carbon.conf
   carbonpy cache start --daemon --instance b       run instance b in the background
   carbonpy cache status                            say whether it runs, and where every datapoint went
+  carbonpy relay --config /etc/carbon/carbon.conf  take over from carbon-relay
+  carbonpy relay test --config FILE < names        say where names would go
   carbonpy web --config /etc/carbonpy/front.yaml   answer queries for the servers that the file names
   carbonpy check-config /etc/carbonpy/carbonpy.yaml
+  carbonpy whisper resize --dry-run /srv/graphite/whisper 10s:6h 1m:30d
   carbonpy send --host graphite.example.org --host-metrics --interval 10
 
 "carbonpy COMMAND --help" explains one command; "carbonpy --version" prints the version.
