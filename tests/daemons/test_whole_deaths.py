@@ -38,8 +38,17 @@ def test_writers_killed_again_and_again_under_load_lose_nothing_and_are_counted(
     carbonpy_daemon: Callable[..., RunningDaemon]
 ) -> None:
     daemon = carbonpy_daemon(conf_extra={"WRITER_PROCESSES": 2, "SWEEP_INTERVAL": 0.05, "MAX_UPDATES_PER_SECOND": 2000})
-    start, points = int(time.time()) - 3000, 500
-    sender = threading.Thread(target=daemon.send_lines, args=(lines(METRICS, start, points),))
+    start, points, enough = int(time.time()) - 3300, 0, threading.Event()
+
+    def send() -> None:
+        """Go on until the last writer was killed, so that there is always something to write."""
+        nonlocal points
+        while points < 100 or (points < 3000 and not enough.is_set()):
+            daemon.send_lines(f"{m} {place} {start + place}" for place in range(points, points + 20) for m in METRICS)
+            points += 20
+            enough.wait(0.1)
+
+    sender = threading.Thread(target=send)
     sender.start()
     for turn in range(1, 6):
         children = until("both writers run", lambda: len(found := writers(daemon)) == 2 and found)
@@ -47,6 +56,7 @@ def test_writers_killed_again_and_again_under_load_lose_nothing_and_are_counted(
         for child in children[: 1 + turn % 2]:
             with contextlib.suppress(ProcessLookupError):  # the one of the last turn may be seen as it goes
                 os.kill(child, signal.SIGKILL)
+    enough.set()
     sender.join()
     until_received(daemon, points * len(METRICS))
     ledger = settle(daemon)
