@@ -104,6 +104,7 @@ class Figures:
             "web": d.web.health(),
             "aggregation": d.aggregation.health() if d.aggregation is not None else None,
             "connections": len(d.receivers),
+            "gathered_bytes": d.receivers.gatherer.gathered,
             "adoption": {
                 "files": d.cataloguing.progress.files,
                 "added": d.cataloguing.progress.added,

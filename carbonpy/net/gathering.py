@@ -38,6 +38,11 @@ class Gatherer:
         #: How often something was handed over.
         self.flushes = 0
 
+    @property
+    def gathered(self) -> int:
+        """About how many bytes wait to be handed over."""
+        return self._gathered
+
     def after(self, done: Callable[[], None]) -> None:
         """Call `done` when all that was gathered so far has been handed over."""
         if self._gathered:

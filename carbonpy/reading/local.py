@@ -9,6 +9,7 @@ the grid that its file will get; a file that is missing, damaged or half replace
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import threading
@@ -191,8 +192,8 @@ class LocalStore:
                     break
                 except (FileNotFoundError, NotADirectoryError):
                     continue
-                except (CarbonError, OSError, ValueError):
-                    self.count_damaged()
+                except (CarbonError, OSError, ValueError) as error:
+                    self.count_damaged(error)
             else:
                 if self._known(metric):
                     infos[name] = self.schema(metric)
@@ -257,8 +258,10 @@ class LocalStore:
         archives, xff, method = self._schema_for(metric)
         return Info(method, stored_xff(xff), tuple(archives))
 
-    def count_damaged(self) -> None:
-        """A file could not be read."""
+    def count_damaged(self, error: Exception) -> None:
+        """A file could not be read.  Raises MemoryError if it is we who have no room: it must not seem empty."""
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+            raise MemoryError(str(error)) from error
         with self._lock:
             self.damaged += 1
 
@@ -351,8 +354,8 @@ class _Plan:
                 return self._files.read(path, from_time, until_time)
             except (FileNotFoundError, NotADirectoryError):
                 continue
-            except (CarbonError, OSError, ValueError):
-                self._store.count_damaged()
+            except (CarbonError, OSError, ValueError) as error:
+                self._store.count_damaged(error)
         return None, None
 
     def _merge_blocks(self, found: Mapping[str, Found]) -> None:
@@ -383,8 +386,8 @@ class _Plan:
         def read(level: int, start: int, end: int) -> Values:
             try:
                 return read_slots(there.path, header, level, start, end)
-            except (CarbonError, OSError, ValueError):
-                self._store.count_damaged()
+            except (CarbonError, OSError, ValueError) as error:
+                self._store.count_damaged(error)
                 return _nothing(Span(start, end, header.archives[level].step))
 
         return merge(recipe, there.level, there.span, values, *points, self._now, read)

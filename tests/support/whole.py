@@ -102,9 +102,11 @@ def until_received(daemon: RunningDaemon, count: int, timeout: float = 20.0) -> 
 
 
 def settle(daemon: RunningDaemon, timeout: float = 30.0) -> dict[str, Any]:
-    """The ledger once nothing is cached or waits in the journal any more."""
+    """The ledger once all that was sent is taken in, and nothing is cached or waits in the journal any more."""
     def nothing_left() -> dict[str, Any]:
-        ledger = balanced(daemon.ledger())
+        health = daemon.health()
+        ledger = balanced(health["ledger"])
+        assert not health["gathered_bytes"], health
         assert ledger["cached"] == ledger["journal_backlog"] == 0, ledger
         return ledger
     return until("everything is written", nothing_left, timeout)
