@@ -53,6 +53,7 @@ class _Rest:
     def __init__(self, body: Body) -> None:
         self._body = body
         self.leave = body.leave
+        self.hold = body.hold
 
     def listen(self, taking: Taking) -> None:
         """See `Coming`."""
@@ -66,9 +67,7 @@ class WorkerDispatch:
     parent: what the processes may ask for.
     """
 
-    def __init__(
-        self, service: Beginner | None, workers: WebWorkers, parent: Parent, limits_targets: int = 4
-    ) -> None:
+    def __init__(self, service: Beginner | None, workers: WebWorkers, parent: Parent, limits_targets: int = 4) -> None:
         self._service = service
         self.workers = workers
         self._parent = parent

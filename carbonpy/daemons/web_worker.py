@@ -26,7 +26,7 @@ from itertools import islice
 
 import numpy as np
 
-from carbonpy.daemons.memory import trim
+from carbonpy.daemons.memory import keep, trim
 from carbonpy.daemons.querying import FilesAndCaches, Rulebook, SharedCatalog, make_service, other_caches
 from carbonpy.daemons.sources import Sources
 from carbonpy.daemons.worker_talk import Points, pack_answer, pack_peek, pack_piece, unpack_points, unpack_query
@@ -50,8 +50,10 @@ _PIPE = 1 << 20
 _LOOK_INTERVAL = 0.05
 #: A process that is larger than this after a query is replaced.
 _LARGE = 1 << 28
-#: After a query that has read more points than this, the collector is called.
+#: After a query that has read more points than this, the collector is called, and free memory given back in a pause.
 _MANY_POINTS = 50_000
+#: Seconds without a query that are a pause.
+_PAUSE = 30.0
 #: Bytes of a thread's stack; they count as memory of the query.
 _STACK = 1 << 20
 _NO_POINTS: Points = (np.empty(0, np.uint32), np.empty(0, np.float64))
@@ -87,6 +89,11 @@ class Line:
                             self._left = False
                         return parcel
                 self._read()
+
+    def is_quiet(self, seconds: float) -> bool:
+        """Whether nothing comes for so long."""
+        with self._lock:
+            return not self._parcels and not select.select([self._input], [], [], seconds)[0]
 
     def ask(self, pieces: Sequence[Blob], reply: str) -> Parcel:
         """Ask the daemon and wait for its reply.  Raises ParentGone, and CarbonError when it cannot."""
@@ -242,6 +249,7 @@ def serve(input_fd: int, output_fd: int) -> None:
     # What lives as long as the process need not be looked at by the collector.
     gc.collect()
     gc.freeze()
+    keep()
     _bound_memory(sources.max_memory)
     seconds = sources.max_seconds
     while True:
@@ -262,10 +270,13 @@ def serve(input_fd: int, output_fd: int) -> None:
             signal.setitimer(signal.ITIMER_REAL, 0)
             if last:
                 return
-            if answer.cost.read_points > _MANY_POINTS:
+            many = answer.cost.read_points > _MANY_POINTS
+            del answer
+            if many:
                 # Arrays in cycles are few for the collector's count, and large.
                 gc.collect()
-            del answer
+                if line.is_quiet(_PAUSE):
+                    trim()
 
 
 def _pour(line: Line, answer: Answer, rest: Iterator[bytes], report: Report) -> bool:

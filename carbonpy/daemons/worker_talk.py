@@ -70,7 +70,7 @@ def pack_answer(answer: Answer, last: bool = False) -> list[Blob]:
     if last:
         fields["last"] = True
     if answer.rest is not None:
-        fields["more"] = True
+        fields["more"], fields["rest_size"] = True, answer.rest_size
     return [*pack("answer", {**fields, "size": sum(map(len, answer.chunks))}), *answer.chunks]
 
 
@@ -84,6 +84,7 @@ def unpack_answer(fields: dict[str, Any], chunks: Sequence[bytes]) -> Answer:
         kept=fields["kept"],
         cost=Cost(**fields["cost"]),
         partial=tuple(fields["partial"]),
+        rest_size=fields.get("rest_size"),
     )
 
 

@@ -37,8 +37,10 @@ _GRACE = 2.0
 _PATIENCE = 2.0
 #: Bytes that are read from a process in one turn of the reactor.
 _READ_MOST = 1 << 19
-#: Larger pieces would be memory that the system has to clear first, which takes longer than to read them.
-_READ_PIECE = 120_000
+#: Bytes that are read at once of a body, into memory that is used again and again.
+_READ_PIECE = 1 << 18
+#: Bytes that are read at once of all else, so that little of a body comes with the head of its parcel.
+_READ_HEAD = 1 << 13
 
 
 class QueryEnded(CarbonError):
@@ -76,18 +78,22 @@ class Worked(NamedTuple):
 class Body:
     """The part of an answer that is still made.  Reactor thread only.
 
-    leave: to be called when nobody wants it any more.
+    A piece may be a view of memory that will have other contents when the call that brings it has returned.
+
+    leave: to be called when nobody wants it any more.  hold: whether to wait with the pieces, which holds up the
+    process.
     """
 
-    def __init__(self, leave: Callable[[], None]) -> None:
+    def __init__(self, leave: Callable[[], None], hold: Callable[[bool], None]) -> None:
         self._leave = leave
+        self.hold = hold
         self._came: list[bytes] = []
         self._over: dict[str, Any] | None = None
         self._failed = self._left = False
-        self._told: tuple[Callable[[bytes], None], Callable[[dict[str, Any]], None], Callable[[], None]] | None = None
+        self._told: tuple[Callable[[Blob], None], Callable[[dict[str, Any]], None], Callable[[], None]] | None = None
 
     def listen(
-        self, add: Callable[[bytes], None], end: Callable[[dict[str, Any]], None], fail: Callable[[], None]
+        self, add: Callable[[Blob], None], end: Callable[[dict[str, Any]], None], fail: Callable[[], None]
     ) -> None:
         """Have `add` called with what came and comes, then `end` with the fields of the parcel ``end``, or `fail`."""
         self._told = add, end, fail
@@ -99,12 +105,12 @@ class Body:
         elif self._over is not None:
             end(self._over)
 
-    def add(self, piece: bytes) -> None:
+    def add(self, piece: Blob) -> None:
         """A piece came."""
         if self._told is not None:
             self._told[0](piece)
         elif not self._left:
-            self._came.append(piece)
+            self._came.append(bytes(piece))
 
     def end(self, fields: dict[str, Any]) -> None:
         """All came."""
@@ -123,6 +129,7 @@ class Body:
     def leave(self) -> None:
         """Nobody wants it any more."""
         self._told, self._came = None, []
+        self.hold(False)
         if not (self._settled() or self._left):
             self._left = True
             self._leave()
@@ -153,6 +160,8 @@ class WebWorkers:
         self._workers: list[_Worker] = []
         self._idle: list[_Worker] = []
         self._stopping = False
+        #: Where what processes say is read to.
+        self.room = memoryview(bytearray(_READ_PIECE))
         #: Processes that were killed because of their query, and that ended by themselves in the middle of one.
         self.killed = Counter()
         self.died = Counter()
@@ -305,6 +314,7 @@ class _Worker(ProcessProtocol):
         self._ended: Deferred[None] = Deferred()
         self._expected = False
         self._alive = True
+        self._held = False
 
     @property
     def pid(self) -> int | None:
@@ -393,18 +403,26 @@ class _Worker(ProcessProtocol):
         self._came(data)
         # Twisted reads little at a time, and answers may be large.
         pipe = self.transport.pipes.get(1)
+        room = self._pool.room
         size = 0
-        while pipe is not None and size < _READ_MOST:
+        while pipe is not None and size < _READ_MOST and not self._held:
             try:
-                data = os.read(pipe.fd, _READ_PIECE)
+                count = os.readv(pipe.fd, [room[: self._missing or _READ_HEAD]])
             except OSError:
                 break
-            if not data:  # the end, which Twisted will come across itself
+            if not count:  # the end, which Twisted will come across itself
                 break
-            size += len(data)
-            self._came(data)
+            size += count
+            self._came(room[:count])
 
-    def _came(self, data: bytes) -> None:
+    def _hold(self, held: bool) -> None:
+        """Leave what the process says in its pipe, or go on to take it."""
+        pipe = self.transport.pipes.get(1)
+        if held != self._held and pipe is not None:
+            self._held = held
+            (pipe.stopReading if held else pipe.startReading)()
+
+    def _came(self, data: Blob) -> None:
         while data:
             if self._missing:
                 piece, data = data[: self._missing], data[self._missing :]
@@ -413,7 +431,7 @@ class _Worker(ProcessProtocol):
                 if body is not None:
                     body.add(piece)
                 else:
-                    self._chunks.append(piece)
+                    self._chunks.append(bytes(piece))
             else:
                 first = self._buffer.first(data)
                 if first is None:
@@ -444,7 +462,7 @@ class _Worker(ProcessProtocol):
         """The beginning of an answer is there; its body comes in pieces."""
         job = self._job
         if job is not None:
-            job.body = Body(lambda: self.leave(job))
+            job.body = Body(lambda: self.leave(job), self._hold)
             if job.result.called:
                 job.body.leave()
             else:

@@ -46,8 +46,8 @@ NO_COST = Cost()
 class Taking(Protocol):
     """Takes the rest of an answer as it comes."""
 
-    def add(self, piece: bytes) -> None:
-        """Another piece."""
+    def add(self, piece: bytes | memoryview) -> None:
+        """Another piece; a view is only good until this returns."""
 
     def end(self, cost: Cost) -> None:
         """That was all, and this is what it took."""
@@ -62,6 +62,9 @@ class Coming(Protocol):
     def listen(self, taking: Taking) -> None:
         """Give all that came and what will come to `taking`."""
 
+    def hold(self, held: bool) -> None:
+        """Wait with the next piece, or go on."""
+
     def leave(self) -> None:
         """Nobody wants it any more."""
 
@@ -73,6 +76,7 @@ class Answer:
     kept: seconds for which the very same bytes may be given to another client who asks the same; 0 not at all.
     partial: sentences about what may be missing because it could not be asked for.
     rest: what follows `chunks`, made as it is taken.  coming: the same, made elsewhere.  Most answers have neither.
+    rest_size: how many bytes that will be; None if it is not known before they are made.
     """
 
     chunks: Sequence[bytes]
@@ -83,6 +87,7 @@ class Answer:
     cost: Cost = NO_COST
     partial: tuple[str, ...] = ()
     rest: Iterator[bytes] | None = None
+    rest_size: int | None = None
     coming: Coming | None = None
 
     @property

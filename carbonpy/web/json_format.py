@@ -13,7 +13,8 @@ between its timestamps by numpy: to split and to join them would take longer tha
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from json.encoder import encode_basestring_ascii as _text
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,31 +54,50 @@ def json_chunks(
     With `no_nulls`, points without a value are left out, and series without points.
     numbers: see `fast_numbers`.
     """
+    return (piece.written() for piece in _json_pieces(answer, no_nulls, pretty, numbers))
+
+
+def measured_json(answer: Iterable[Series], *, no_nulls: bool = False, numbers: Numbers) -> tuple[int, Iterator[bytes]]:
+    """How many bytes `json_chunks` makes, and those.
+
+    All numbers are written at once for that (some 20 bytes each), what stands around them as it is taken.
+    """
+    pieces = list(_json_pieces(answer, no_nulls, False, numbers))
+    size = sum(piece.size for piece in pieces)
+    pieces.reverse()
+    # Each piece is forgotten when it is written.
+    return size, (pieces.pop().written() for _ in range(len(pieces)))
+
+
+def _json_pieces(
+    answer: Iterable[Series], no_nulls: bool, pretty: bool, numbers: Numbers | None
+) -> Iterator[_Bytes | _Spread]:
     separator = "["
-    templates = _Templates(numbers)
+    shared = _Templates(numbers)
     for series in answer:
+        values: Values = series.values
+        times: Sequence[int] = series.timestamps()
+        templates = shared
         if no_nulls:
-            kept = np.flatnonzero(np.isfinite(series.values))
+            kept = np.flatnonzero(np.isfinite(values))
             if not len(kept):
                 continue
-            times = (series.start + kept * series.step).tolist()
-            points = _Templates(numbers).filled(series.values[kept], times)
-        else:
-            points = templates.filled(series.values, series.timestamps())
+            values, times, templates = values[kept], (series.start + kept * series.step).tolist(), _Templates(numbers)
         if pretty:
-            yield (separator + _indented(series, json.loads(points))).encode()
+            yield _Bytes((separator + _indented(series, templates.filled(values, times))).encode())
         else:
-            head = f'{separator}{{"target": {json.dumps(series.name)}, "tags": {json.dumps(dict(series.tags))}'
-            yield f'{head}, "datapoints": '.encode() + points + b"}"
+            head = f'{separator}{{"target": {_text(series.name)}, "tags": {_object(series.tags)}, "datapoints": '
+            yield templates.between(head.encode(), values, times, b"}")
         separator = "," if pretty else ", "
-    if separator == "[":
-        yield b"[]"
-    else:
-        yield b"\n]" if pretty else b"]"
+    yield _Bytes(b"[]" if separator == "[" else b"\n]" if pretty else b"]")
 
 
-def _indented(series: Series, points: list[Any]) -> str:
-    document = {"target": series.name, "tags": dict(series.tags), "datapoints": points}
+def _object(texts: Mapping[str, str]) -> str:
+    return "{" + ", ".join([f"{_text(name)}: {_text(text)}" for name, text in texts.items()]) + "}"
+
+
+def _indented(series: Series, points: bytes) -> str:
+    document = {"target": series.name, "tags": dict(series.tags), "datapoints": json.loads(points)}
     return "\n  " + json.dumps(document, indent=2).replace("\n", "\n  ")
 
 
@@ -101,6 +121,21 @@ def _written(values: Values, numbers: Numbers | None) -> Sequence[Any]:
     return written
 
 
+class _Bytes(NamedTuple):
+    """A piece of an answer that is written already."""
+
+    text: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.text)
+
+    def written(self) -> bytes:
+        """They."""
+        return self.text
+
+
 class _Around(NamedTuple):
     """What stands around the numbers of a grid.
 
@@ -111,6 +146,53 @@ class _Around(NamedTuple):
     gaps: NDArray[np.void]
     last: bytes
     shift: NDArray[np.intp]
+
+
+class _Spread(NamedTuple):
+    """A piece whose numbers are written (`text`, a list), but do not stand in their places yet."""
+
+    head: bytes
+    text: bytes
+    around: _Around
+    tail: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole."""
+        around = self.around
+        # The brackets of the list are left out.
+        return len(self.head) + len(around.first) + len(self.text) - 2 + self._gaps + len(around.last) + len(self.tail)
+
+    @property
+    def _gaps(self) -> int:
+        """Bytes that gaps have more than the commas of the list."""
+        return len(self.around.gaps) * (self.around.gaps.itemsize - 1)
+
+    def written(self) -> bytes:
+        """The points of a grid between head and tail.
+
+        Blocks of bytes are copied, each with a number at its start.  What a block has behind its number is overwritten
+        by what belongs there: by the next number, since numpy assigns in order, and by the gaps, which come last.
+        """
+        first, gaps, last, shift = self.around
+        head, tail, size, width = self.head + first, last + self.tail, self.size, gaps.itemsize
+        source = np.frombuffer(self.text + bytes(_NUMBER), np.uint8)
+        starts = np.empty(len(shift), np.intp)
+        starts[0] = 1
+        np.add((source == _COMMA).nonzero()[0], 1, out=starts[1:])
+        targets = starts + shift
+        targets += len(head) - 1
+        out = np.empty(size + _NUMBER, np.uint8)
+        _blocks(out, _NUMBER)[targets] = _blocks(source, _NUMBER)[starts]
+        _blocks(out, width)[targets[1:] - width] = gaps
+        out[: len(head)] = np.frombuffer(head, np.uint8)
+        out[size - len(tail) : size] = np.frombuffer(tail, np.uint8)
+        return out[:size].tobytes()
+
+
+def _blocks(of: NDArray[np.uint8], width: int) -> NDArray[np.void]:
+    """The `width` bytes from each byte on."""
+    return np.ndarray((len(of) - width + 1,), f"V{width}", of.data, 0, (1,))
 
 
 class _Templates:
@@ -128,14 +210,18 @@ class _Templates:
 
     def filled(self, values: Values, times: Sequence[int]) -> bytes:
         """``[point, point ...]``."""
-        if not len(values):
-            return b"[]"
+        return self.between(b"", values, times, b"").written()
+
+    def between(self, head: bytes, values: Values, times: Sequence[int], tail: bytes) -> _Bytes | _Spread:
+        """The same with something before it and behind it."""
         if self._numbers is not None and len(values) >= _LONG and isinstance(times, range):
             around = self._around.get(times) or self._make_around(times, self._numbers)
             if around is not None:
-                return _laid(self._numbers(values), around)
+                return _Spread(head, self._numbers(values), around, tail)
+        if not len(values):
+            return _Bytes(head + b"[]" + tail)
         filled: Any = self._template(times) % tuple(_written(values, self._numbers))
-        return filled if self._numbers is not None else filled.encode()
+        return _Bytes(head + (filled if self._numbers is not None else filled.encode()) + tail)
 
     def _template(self, times: Sequence[int]) -> Any:
         key = times if isinstance(times, range) else tuple(times)
@@ -170,38 +256,10 @@ class _Templates:
         gaps[:, len(start) : len(start) + digits.shape[1] - 1] = digits[:, :-1]
         first = "[" + self._before.replace("@", str(times[0]))
         last = self._after.replace("@", str(times[-1])) + "]"
-        shift = np.arange(len(times)) * (width - 1) + len(first) - 1
+        shift = np.arange(len(times)) * (width - 1)
         around = _Around(first.encode(), gaps.view(f"V{width}").reshape(-1), last.encode(), shift)
         self._around[times] = around
         return around
-
-
-def _laid(text: bytes, around: _Around) -> bytes:
-    """The points of a grid from `text`, the list of their numbers.
-
-    Blocks of bytes are copied, each with a number at its start.  What a block has behind its number is overwritten by
-    what belongs there: by the next number, since numpy assigns in order, and by the gaps, which come last.
-    """
-    source = np.frombuffer(text + bytes(_NUMBER), np.uint8)
-    starts = np.empty(len(around.shift), np.intp)
-    starts[0] = 1
-    np.add(np.flatnonzero(source == _COMMA), 1, out=starts[1:])
-    targets = starts + around.shift
-    first, gaps, last, shift = around
-    width = gaps.itemsize
-    # Without the brackets of the list.
-    size = int(shift[-1]) + len(text) - 1 + len(last)
-    out = np.empty(size + _NUMBER, np.uint8)
-    _blocks(out, _NUMBER)[targets] = _blocks(source, _NUMBER)[starts]
-    _blocks(out, width)[targets[1:] - width] = gaps
-    out[: len(first)] = np.frombuffer(first, np.uint8)
-    out[size - len(last) : size] = np.frombuffer(last, np.uint8)
-    return out[:size].tobytes()
-
-
-def _blocks(of: NDArray[np.uint8], width: int) -> NDArray[np.void]:
-    """The `width` bytes from each byte on."""
-    return np.ndarray((len(of) - width + 1,), f"V{width}", of.data, 0, (1,))
 
 
 def rickshaw_chunks(
@@ -216,7 +274,7 @@ def rickshaw_chunks(
             document = {"target": series.name, "datapoints": json.loads(points)}
             yield (separator + "\n  " + json.dumps(document, indent=2).replace("\n", "\n  ")).encode()
         else:
-            yield f'{separator}{{"target": {json.dumps(series.name)}, "datapoints": '.encode() + points + b"}"
+            yield f'{separator}{{"target": {_text(series.name)}, "datapoints": '.encode() + points + b"}"
         separator = "," if pretty else ", "
     yield b"[]" if separator == "[" else b"\n]" if pretty else b"]"
 

@@ -35,7 +35,7 @@ def pack(answer: Answer, accept_encoding: str) -> Answer:
         if not accepts_gzip(accept_encoding):
             return replace(answer, headers=headers)
         rest = _compressed(chain(answer.chunks, answer.rest))
-        return replace(answer, headers=(*headers, ("Content-Encoding", "gzip")), chunks=[], rest=rest)
+        return replace(answer, headers=(*headers, ("Content-Encoding", "gzip")), chunks=[], rest=rest, rest_size=None)
     if size < _GZIP_FROM:
         return replace(answer, headers=headers, chunks=[answer.body])
     headers += (("Vary", "Accept-Encoding"),)

@@ -12,9 +12,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.interfaces import IPushProducer
+from twisted.internet.tcp import Server
 from zope.interface import implementer
 
 from carbonpy.web.answer import Coming, Cost
+
+#: Seconds that the making of an answer waits for a client that is slower; then the rest goes to memory.
+_HELD = 0.1
+#: Bytes that a client may take of an answer before others are served.
+_IN_A_ROW = 1 << 20
+#: A smaller piece is not worth a call of the system.
+_LARGE = 1 << 10
 
 
 def nobody_told(size: int, cost: Cost | None) -> None:
@@ -46,6 +54,8 @@ class Relay:
         self._done = done
         self._paused = self._ended = False
         self._stalled: Any = None
+        self._held: Any = None
+        self._holds = coming is not None
         self._cost: Cost | None = None
         self._size = 0
         request.registerProducer(self, True)
@@ -55,10 +65,15 @@ class Relay:
 
     # ---- what comes
 
-    def add(self, piece: bytes) -> None:
-        """Another piece."""
-        if not self._ended:
-            self._chunks.append(piece)
+    def add(self, piece: bytes | memoryview) -> None:
+        """Another piece; see `Taking`."""
+        if self._ended:
+            return
+        if not (self._chunks or self._paused):
+            taken = self._taken(piece)
+            piece = piece[taken:]
+        if piece:
+            self._chunks.append(bytes(piece))
             self._go()
 
     def end(self, cost: Cost) -> None:
@@ -79,6 +94,9 @@ class Relay:
         self._paused = True
         if self._stalled is None and not self._ended:
             self._stalled = self._reactor.callLater(self._patience, self._give_up)
+            if self._coming is not None and self._holds and not self._chunks:
+                self._coming.hold(True)
+                self._held = self._reactor.callLater(_HELD, self._hold_no_more)
 
     def resumeProducing(self) -> None:
         """The client can take more."""
@@ -92,14 +110,29 @@ class Relay:
             self._end()
 
     def _go(self) -> None:
+        most = _IN_A_ROW
         while self._chunks and not self._paused:
             piece = self._chunks.popleft()
-            self._size += len(piece)
-            self._request.write(piece)
+            taken = self._taken(piece) if most > 0 else 0
+            most -= taken
+            if taken < len(piece):
+                self._size += len(piece) - taken
+                self._request.write(piece[taken:])
         if not (self._chunks or self._paused or self._ended or self._coming):
             self._end()
             self._request.unregisterProducer()
             self._request.finish()
+
+    def _taken(self, piece: bytes | memoryview) -> int:
+        """How much of a piece the system took at once, past the buffers of Twisted, which copies and halves it."""
+        if len(piece) < _LARGE or not _is_bare(self._request):
+            return 0
+        try:
+            taken: int = self._request.channel.transport.getHandle().send(piece)
+        except OSError:  # it is full, or gone, which Twisted will come across itself
+            return 0
+        self._size += taken
+        return taken
 
     def _end(self) -> None:
         self._ended = True
@@ -110,7 +143,18 @@ class Relay:
             coming.leave()
         self._done(self._size, self._cost)
 
+    def _hold_no_more(self) -> None:
+        """The client is slow, and the process that makes its answer has more to do."""
+        self._held, self._holds = None, False
+        if self._coming is not None:
+            self._coming.hold(False)
+
     def _relax(self) -> None:
+        held, self._held = self._held, None
+        if held is not None and held.active():
+            held.cancel()
+            if self._coming is not None:
+                self._coming.hold(False)
         stalled, self._stalled = self._stalled, None
         if stalled is not None and stalled.active():
             stalled.cancel()
@@ -118,3 +162,14 @@ class Relay:
     def _give_up(self) -> None:
         self._end()
         self._request.channel.forceAbortClient()
+
+
+def _is_bare(request: Any) -> bool:
+    """Whether what is written goes to the system as it is and at once: no TLS, no chunks, nothing that waits."""
+    transport: Any = getattr(request.channel, "transport", None)
+    return (
+        type(transport) is Server
+        and bool(request.startedWriting)
+        and not request.chunked
+        and not (transport.dataBuffer or transport._tempDataBuffer or transport.disconnecting)
+    )

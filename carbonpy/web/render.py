@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timezone, tzinfo
+from itertools import chain
 from zoneinfo import ZoneInfo
 
 from carbonpy.clock import Clock
@@ -259,8 +260,14 @@ class Renderer:
             if result.partial:
                 return replace(sentence(f"nothing found, but {result.partial[0]}", 503), partial=result.partial)
             return sentence("nothing matches", 404)
-        made = self._made(plan, result, budget)
-        rest, chunks = (made, []) if streamed and result.cost.points >= _STREAMED else (None, list(made))
+        chunks: Sequence[bytes] = []
+        rest: Iterator[bytes] | None = None
+        size: int | None = None
+        if streamed and result.cost.points >= _STREAMED:
+            size, made = self._measured(plan, result)
+            rest = _checked(made, budget)
+        else:
+            chunks = list(_checked(self._chunks(plan, result), budget))
         kept = 0 if result.partial else plan.cache_seconds
         return Answer(
             chunks,
@@ -270,18 +277,23 @@ class Renderer:
             cost=result.cost,
             partial=result.partial,
             rest=rest,
+            rest_size=size,
         )
 
-    def _made(self, plan: Plan, result: Result, budget: Budget) -> Iterator[bytes]:
-        if plan.jsonp:
-            yield plan.jsonp.encode() + b"("
-        for chunk in self._chunks(plan, result):
-            yield chunk
-            budget(0)
-        if plan.jsonp:
-            yield b")"
+    def _measured(self, plan: Plan, result: Result) -> tuple[int | None, Iterable[bytes]]:
+        """The chunks and their size in all, if that is known before they are made.
+
+        A client reads an answer whose size it knows in half the time, and can say how much is still to come.
+        """
+        if plan.format == "json" and self._numbers is not None and not (plan.pretty or plan.jsonp):
+            return json_format.measured_json(result.series, no_nulls=plan.no_nulls, numbers=self._numbers)
+        return None, self._chunks(plan, result)
 
     def _chunks(self, plan: Plan, result: Result) -> Iterable[bytes]:
+        chunks = self._formatted(plan, result)
+        return chain([plan.jsonp.encode() + b"("], chunks, [b")"]) if plan.jsonp else chunks
+
+    def _formatted(self, plan: Plan, result: Result) -> Iterable[bytes]:
         answer, form = result.series, plan.format
         if form == "csv":
             return formats.csv_chunks(answer, plan.tz)
@@ -302,6 +314,12 @@ class Renderer:
                 formats.Echoed(series, *echo) for series, echo in zip(answer, result.echoes)
             )
         return json_format.json_chunks(answer, no_nulls=plan.no_nulls, pretty=plan.pretty, numbers=self._numbers)
+
+
+def _checked(chunks: Iterable[bytes], budget: Budget) -> Iterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+        budget(0)
 
 
 class _Reads:

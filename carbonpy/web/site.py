@@ -246,14 +246,16 @@ class Root:
             headers.addRawHeader(name.encode(), value.encode("utf-8", "replace"))
             if name == PARTIAL:
                 _log.warn("an answer lacks something: {what}", what=value)
+        size = sum(map(len, chunks))
         if answer.coming is not None:
+            if answer.rest_size is not None:
+                headers.setRawHeaders(b"content-length", [str(size + answer.rest_size).encode()])
 
             def done(size: int, cost: Cost | None) -> None:
                 self._note(request, query, answer if cost is None else replace(answer, cost=cost), size)
 
             Relay(request, chunks, self._door.reactor, _PATIENCE, answer.coming, done)
             return
-        size = sum(map(len, chunks))
         headers.setRawHeaders(b"content-length", [str(size).encode()])
         self._note(request, query, answer, size)
         if len(chunks) > _FEW_CHUNKS and request.method != b"HEAD":

@@ -86,7 +86,7 @@ class ParcelBuffer:
             parcels.append(unpack(whole[:head_length], memoryview(whole)[head_length:]))
         return parcels
 
-    def first(self, data: bytes) -> tuple[Parcel, bytes] | None:
+    def first(self, data: Blob) -> tuple[Parcel, bytes] | None:
         """The first parcel that `data` completes, and what stands behind it; None if there is none yet."""
         self._buffer += data
         if len(self._buffer) < PREFIX.size:

@@ -140,6 +140,30 @@ def test_large_answers_come_whole_and_a_client_may_leave_in_the_middle(
     assert all(row.count(",") == 3 + 3599 for row in rows)
 
 
+def test_a_large_document_says_its_size_and_a_slow_client_gets_the_same_and_holds_up_nobody(
+    carbonpy_daemon: Callable[..., RunningDaemon],
+) -> None:
+    daemon = carbonpy_daemon(web_extra={"WEB_PROCESSES": 1})
+    now = int(time.time()) - 10
+    daemon.send_lines(lines(METRICS, now, 2))
+    settle(daemon)
+    path = f"/render?target=load.*&from={now - 3600}&until={now}&now={now}&format=json"
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+        slow.connect(("127.0.0.1", daemon.http_port))
+        slow.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+        taken = bytearray(slow.recv(1000))
+        assert len(daemon.render("load.m00*", from_="-1min")) == 10  # by the process that made the other answer
+        while data := slow.recv(1 << 16):
+            taken += data
+    head, _, slowly = bytes(taken).partition(b"\r\n\r\n")
+    status, body = daemon.get(path)
+    assert status == 200 and body == slowly and len(body) > 10_000_000
+    assert f"\r\ncontent-length: {len(body)}\r\n" in head.decode().lower() + "\r\n"
+    document = json.loads(body)
+    assert len(document) == len(METRICS) and all(len(series["datapoints"]) == 3600 for series in document)
+
+
 def test_an_answer_that_breaks_off_is_no_whole_answer_to_the_client(
     carbonpy_daemon: Callable[..., RunningDaemon],
 ) -> None:

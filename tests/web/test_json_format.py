@@ -66,6 +66,10 @@ def test_the_fast_writer_gives_the_same_document(answer, no_nulls, pretty):
     written = strict(json_format.json_chunks(answer, no_nulls=no_nulls, pretty=pretty, numbers=numbers))
     assert written == document(answer, no_nulls)
     assert repr(written) == repr(document(answer, no_nulls))
+    size, pieces = json_format.measured_json(answer, no_nulls=no_nulls, numbers=numbers)
+    measured = b"".join(pieces)
+    assert len(measured) == size
+    assert measured == b"".join(json_format.json_chunks(answer, no_nulls=no_nulls, numbers=numbers))
 
 
 @given(
@@ -80,6 +84,8 @@ def test_long_series_are_written_like_short_ones(lines, count, start, step):
     fast = json_format.fast_numbers()
     written = strict(json_format.json_chunks(answer, numbers=fast))
     assert repr(written) == repr(document(answer))
+    size, pieces = json_format.measured_json(answer, numbers=fast)
+    assert sum(map(len, pieces)) == size == len(b"".join(json_format.json_chunks(answer, numbers=fast)))
     drawn = strict(json_format.rickshaw_chunks(answer, numbers=fast))
     assert repr(drawn) == repr(strict(json_format.rickshaw_chunks(answer)))
 

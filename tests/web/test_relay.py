@@ -49,6 +49,10 @@ class Made:
     def __init__(self) -> None:
         self.taking: Taking | None = None
         self.left = 0
+        self.held: list[bool] = []
+
+    def hold(self, held: bool) -> None:
+        self.held.append(held)
 
     def listen(self, taking: Taking) -> None:
         self.taking = taking
@@ -102,6 +106,40 @@ def test_what_comes_later_follows_what_was_there_and_the_end_is_told(clock: Cloc
     assert not request.finished
     request.producer.resumeProducing()
     assert request.finished and told == [(11, cost)] and made.left == 0 and not clock.getDelayedCalls()
+
+
+def test_the_maker_waits_a_moment_for_the_client_and_then_no_more(clock: Clock) -> None:
+    request, made = Full(), Made()
+    Relay(request, (), clock, 60, made)
+    assert made.taking is not None
+    made.taking.add(b"one")
+    assert made.held == [True]
+    request.producer.resumeProducing()
+    assert made.held == [True, False]
+    made.taking.add(b"two")
+    clock.advance(1)
+    assert made.held == [True, False, True, False]
+    made.taking.add(b"three")
+    request.producer.resumeProducing()
+    request.producer.resumeProducing()
+    made.taking.add(b"four")
+    made.taking.end(NO_COST)
+    request.producer.resumeProducing()
+    assert made.held == [True, False, True, False]  # a slow client is slow for the whole of an answer
+    assert request.written == [b"one", b"two", b"three", b"four"] and request.finished and not clock.getDelayedCalls()
+
+
+def test_a_view_is_copied_before_its_memory_is_used_again(clock: Clock) -> None:
+    request, made = Full(), Made()
+    Relay(request, (), clock, 60, made)
+    assert made.taking is not None
+    room = bytearray(b"one")
+    made.taking.add(memoryview(room))
+    room[:] = b"two"
+    made.taking.add(memoryview(room))
+    room[:] = b"not"
+    request.producer.resumeProducing()
+    assert request.written == [b"one", b"two"]
 
 
 def test_an_answer_that_breaks_off_is_cut_off_and_not_ended(clock: Clock) -> None:
