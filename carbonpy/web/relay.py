@@ -12,17 +12,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.interfaces import IPushProducer
-from twisted.internet.tcp import Server
 from zope.interface import implementer
 
 from carbonpy.web.answer import Coming, Cost
 
 #: Seconds that the making of an answer waits for a client that is slower; then the rest goes to memory.
 _HELD = 0.1
-#: Bytes that a client may take of an answer before others are served.
+#: Bytes that a client may take before others are served.
 _IN_A_ROW = 1 << 20
-#: A smaller piece is not worth a call of the system.
-_LARGE = 1 << 10
 
 
 def nobody_told(size: int, cost: Cost | None) -> None:
@@ -69,12 +66,11 @@ class Relay:
         """Another piece; see `Taking`."""
         if self._ended:
             return
-        if not (self._chunks or self._paused):
-            taken = self._taken(piece)
-            piece = piece[taken:]
-        if piece:
+        if self._chunks or self._paused:
             self._chunks.append(bytes(piece))
-            self._go()
+        else:
+            self._size += len(piece)
+            self._request.write(piece)
 
     def end(self, cost: Cost) -> None:
         """That was all."""
@@ -112,27 +108,17 @@ class Relay:
     def _go(self) -> None:
         most = _IN_A_ROW
         while self._chunks and not self._paused:
+            if most <= 0:
+                self._reactor.callLater(0, self._go)
+                return
             piece = self._chunks.popleft()
-            taken = self._taken(piece) if most > 0 else 0
-            most -= taken
-            if taken < len(piece):
-                self._size += len(piece) - taken
-                self._request.write(piece[taken:])
+            most -= len(piece)
+            self._size += len(piece)
+            self._request.write(piece)
         if not (self._chunks or self._paused or self._ended or self._coming):
             self._end()
             self._request.unregisterProducer()
             self._request.finish()
-
-    def _taken(self, piece: bytes | memoryview) -> int:
-        """How much of a piece the system took at once, past the buffers of Twisted, which copies and halves it."""
-        if len(piece) < _LARGE or not _is_bare(self._request):
-            return 0
-        try:
-            taken: int = self._request.channel.transport.getHandle().send(piece)
-        except OSError:  # it is full, or gone, which Twisted will come across itself
-            return 0
-        self._size += taken
-        return taken
 
     def _end(self) -> None:
         self._ended = True
@@ -162,14 +148,3 @@ class Relay:
     def _give_up(self) -> None:
         self._end()
         self._request.channel.forceAbortClient()
-
-
-def _is_bare(request: Any) -> bool:
-    """Whether what is written goes to the system as it is and at once: no TLS, no chunks, nothing that waits."""
-    transport: Any = getattr(request.channel, "transport", None)
-    return (
-        type(transport) is Server
-        and bool(request.startedWriting)
-        and not request.chunked
-        and not (transport.dataBuffer or transport._tempDataBuffer or transport.disconnecting)
-    )

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from io import BytesIO
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -30,6 +31,7 @@ from carbonpy.web import request_log
 from carbonpy.web.access import Origins, Users
 from carbonpy.web.admin import PATHS as ADMIN_PATHS
 from carbonpy.web.answer import CARRIED, TEXT, Answer, Cost, Query, sentence
+from carbonpy.web.channel import Channel, line
 from carbonpy.web.dispatch import Dispatch
 from carbonpy.web.limits import DEFAULT_LIMITS, Limits
 from carbonpy.web.packing import PARTIAL, pack
@@ -48,6 +50,8 @@ _AGAIN = (("Retry-After", "1"),)
 _FEW_CHUNKS = 4
 #: Seconds without a piece taken after which the client is disconnected.
 _PATIENCE = 60.0
+#: Lines of heads that are remembered.
+_LINES = 64
 #: Passwords that are looked at at one time; each takes a core for a while.
 _MOST_VERIFYING = 4
 
@@ -86,6 +90,10 @@ class BoundedRequest(Request):
         self.path, _, self.query_string = path.partition(b"?")
         self.args: dict[bytes, list[bytes]] = {}
         self.content.seek(0)
+        self._headers = {
+            name.decode("ascii", "replace").lower(): values[-1].decode("utf-8", "replace")
+            for name, values in self.requestHeaders.getAllRawHeaders()
+        }
         try:
             self.channel.site.root.take(self)
         except Exception:
@@ -93,13 +101,12 @@ class BoundedRequest(Request):
             self.channel.loseConnection()
 
     def header(self, name: str) -> str | None:
-        """The value of a request header, None if there is none."""
-        value = self.requestHeaders.getRawHeaders(name.encode())
-        return None if not value else value[-1].decode("utf-8", "replace")
+        """The value of a request header, its name in small letters; None if there is none."""
+        return self._headers.get(name)
 
     def carried(self) -> dict[str, str]:
         """The headers that answers depend on."""
-        return {name: value for name in CARRIED if (value := self.header(name)) is not None}
+        return {name: value for name, value in self._headers.items() if name in CARRIED}
 
 
 class Door(NamedTuple):
@@ -136,33 +143,38 @@ class Root:
         self._cache = cache
         self._log_requests = log_requests
         self._verifying = 0
+        self._line = lru_cache(_LINES)(line)
+        self._server = line("Server", f"carbonpy/{__version__}")
         #: Answers by status.  Written by the reactor's thread, read by any.
         self.answered = CounterGroup()
 
     def take(self, request: BoundedRequest) -> None:
         """Answer a request, now or later."""
-        began = self._clock()
-        query = Query(path="/" + unquote(request.path.decode("utf-8", "replace")).strip("/"), now=began)
+        now, path = self._clock(), "/" + unquote(request.path.decode("utf-8", "replace")).strip("/")
+        query: Query | None = None
         try:
-            query = self._query(request, query)
+            query = self._query(request, path, now)
             answer = self._let_in(request, query)
         except QueryError as error:
             answer = sentence(str(error), 400)
         except Exception as error:
             answer = _failed(error)
+        if query is None:
+            query = Query(path, now=now)
         if isinstance(answer, Answer):
             self._send(request, query, answer)
         else:
             self._send_later(request, query, answer)
 
-    def _query(self, request: BoundedRequest, begun: Query) -> Query:
+    def _query(self, request: BoundedRequest, path: str, now: float) -> Query:
         content_type, body = request.header("content-type") or "", request.content.read()
-        return replace(
-            begun,
-            parameters=parse(request.query_string, content_type, body, self._limits.parameters),
+        return Query(
+            path,
+            parse(request.query_string, content_type, body, self._limits.parameters),
             method=request.method.decode("ascii", "replace"),
             headers=request.carried(),
             body=b"" if is_form(content_type) else body,
+            now=now,
         )
 
     # ---- who may ask
@@ -238,14 +250,13 @@ class Root:
         self.answered.add(str(answer.status))
         headers, chunks = request.responseHeaders, answer.chunks
         request.setResponseCode(answer.status)
-        headers.setRawHeaders(b"date", [datetimeToString()])
-        headers.setRawHeaders(b"server", [f"carbonpy/{__version__}".encode()])
-        headers.setRawHeaders(b"content-type", [answer.content_type.encode()])
+        lines = [b"Date: %b\r\n" % datetimeToString(), self._server, self._line("Content-Type", answer.content_type)]
         origin, origins = request.header("origin"), self._door.origins
         for name, value in (*answer.headers, *origins.headers(origin)):
-            headers.addRawHeader(name.encode(), value.encode("utf-8", "replace"))
+            lines.append(self._line(name, value))
             if name == PARTIAL:
                 _log.warn("an answer lacks something: {what}", what=value)
+        request.channel.lines = lines
         size = sum(map(len, chunks))
         if answer.coming is not None:
             if answer.rest_size is not None:
@@ -283,6 +294,8 @@ def _failed(error: BaseException) -> Answer:
 
 class QuietSite(HTTPFactory):
     """Makes the connections' protocols; counts answers (`answered`) instead of logging each."""
+
+    protocol = Channel
 
     def __init__(self, root: Root, cache: ResponseCache, limits: Limits, idle_seconds: float, reactor: Any) -> None:
         super().__init__(timeout=idle_seconds, reactor=reactor)

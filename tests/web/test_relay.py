@@ -21,6 +21,7 @@ class Full:
         self.written: list[bytes] = []
         self.producer: Any = None
         self.finished = self.aborted = False
+        self.pauses = True
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         assert streaming
@@ -29,10 +30,11 @@ class Full:
     def unregisterProducer(self) -> None:
         self.producer = None
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         assert not self.finished
-        self.written.append(data)
-        self.producer.pauseProducing()
+        self.written.append(bytes(data))
+        if self.pauses:
+            self.producer.pauseProducing()
 
     def finish(self) -> None:
         assert self.producer is None and not self.finished
@@ -127,6 +129,15 @@ def test_the_maker_waits_a_moment_for_the_client_and_then_no_more(clock: Clock) 
     request.producer.resumeProducing()
     assert made.held == [True, False, True, False]  # a slow client is slow for the whole of an answer
     assert request.written == [b"one", b"two", b"three", b"four"] and request.finished and not clock.getDelayedCalls()
+
+
+def test_others_are_served_while_a_client_takes_a_large_answer(clock: Clock) -> None:
+    request = Full()
+    request.pauses = False
+    Relay(request, [bytes(1 << 19)] * 5, clock, 60)
+    assert len(request.written) == 2 and not request.finished
+    clock.advance(0)
+    assert len(request.written) == 5 and request.finished and not clock.getDelayedCalls()
 
 
 def test_a_view_is_copied_before_its_memory_is_used_again(clock: Clock) -> None:
