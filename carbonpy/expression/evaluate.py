@@ -8,14 +8,12 @@ exception is a defect of a function and is let through.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timezone, tzinfo
 from typing import Any, NamedTuple
 
 from carbonpy.errors import QueryError
 from carbonpy.expression import grammar
-from carbonpy.expression.grammar import parse
 from carbonpy.expression.plan import (
     BY_TAG,
     Reading,
@@ -73,6 +71,7 @@ class Evaluation:
         templates: Mapping[str, str] | None = None,
         shared: Shared | None = None,
         check: Callable[[], None] = lambda: None,
+        parse: Callable[[str], Expression] = grammar.parse,
         most_series: int = MOST_SERIES,
         most_calls: int = MOST_CALLS,
     ) -> None:
@@ -81,7 +80,7 @@ class Evaluation:
         whole plan first, then only for what turns up later, never twice for the same reading.
         start, end, now: seconds since the epoch, start exclusive and end inclusive.  xff: the request's xFilesFactor.
         templates: values of the request for template variables, which override those in targets.
-        check: raises when the request has used up its time.
+        check: raises when the request has used up its time.  parse: target to tree.
         most_series: of one reading time, and of one function.  most_calls: of functions that targets call, not
         counting those that functions call with series.
         """
@@ -89,6 +88,7 @@ class Evaluation:
         self._fetch = fetch
         self._templates = dict(templates or {})
         self._check = check
+        self._parse = parse
         self._most_series = most_series
         self._calls_left = most_calls
         self._known: dict[Reading, Sequence[Series]] = {}
@@ -100,16 +100,27 @@ class Evaluation:
         """The series of all targets, in their order.  Raises QueryError, and what fetch and check raise."""
         trees = []
         plan: dict[Reading, None] = {}
+        context = self._context
         for target in targets:
-            with _about(target):
-                tree = parse(target)
+            try:
+                tree = self._parse(target)
                 trees.append(tree)
-                plan.update(dict.fromkeys(self._readings(tree, self._context, {})))
+                if isinstance(tree, Path):
+                    plan[reading(tree.text, context.start, context.end)] = None
+                else:
+                    plan.update(dict.fromkeys(self._readings(tree, context, {})))
+            except QueryError as error:
+                raise _about(target, error) from None
         self._read(list(plan))
         answer: list[Series] = []
         for target, tree in zip(targets, trees):
-            with _about(target):
-                answer.extend(self._series(tree, self._context, {}))
+            try:
+                if isinstance(tree, Path):
+                    answer.extend(self._read_series(tree, context))
+                else:
+                    answer.extend(self._series(tree, context, {}))
+            except QueryError as error:
+                raise _about(target, error) from None
         return answer
 
     # What functions ask for (the Evaluator protocol)
@@ -117,7 +128,7 @@ class Evaluation:
     def target(self, text: str, context: Context) -> list[Series]:
         """The series of a target given as text, over the context's time.  Raises QueryError."""
         variables = self._frames[-1].variables if self._frames else {}
-        tree = parse(text)
+        tree = self._parse(text)
         self._read(self._readings(tree, context, variables))
         return self._series(tree, context, variables)
 
@@ -227,18 +238,18 @@ class Evaluation:
     def _read_series(self, path: Path, context: Context) -> list[Series]:
         wanted = reading(path.text, context.start, context.end)
         self._read([wanted])
-        return [one.changed(path_expression=path.typed, xff=context.xff) for one in self._known[wanted]]
+        typed, xff = path.typed, context.xff
+        return [
+            one if one.path_expression == typed and one.xff == xff else one.changed(path_expression=typed, xff=xff)
+            for one in self._known[wanted]
+        ]
 
     def _check_count(self, count: int) -> None:
         if count > self._most_series:
             raise QueryError(f"{count} series are too many; ask for at most {self._most_series}")
 
 
-@contextmanager
-def _about(target: str) -> Iterator[None]:
-    """``with _about(target):`` makes a QueryError from inside quote the target."""
-    try:
-        yield
-    except QueryError as error:
-        shown = target if len(target) <= 200 else target[:200] + "..."
-        raise QueryError(f"{error}; in the target {shown}") from None
+def _about(target: str, error: QueryError) -> QueryError:
+    """The same error, with the target."""
+    shown = target if len(target) <= 200 else target[:200] + "..."
+    return QueryError(f"{error}; in the target {shown}")

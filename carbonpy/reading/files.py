@@ -14,13 +14,15 @@ from __future__ import annotations
 import gzip
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from carbonpy.reading.store import Info
+from carbonpy.retention import Archive
 from carbonpy.timespan import Span
 from carbonpy.whisper import fetching
 from carbonpy.whisper.access import Access, Descriptor
@@ -31,7 +33,6 @@ from carbonpy.whisper.layout import (
     METADATA,
     POINT,
     POINT_SIZE,
-    TIME_LIMIT,
     TIMESTAMP,
     ArchiveSpan,
     Header,
@@ -44,6 +45,10 @@ MAX_UNPACKED = 256 << 20
 #: Bytes of rings that are decoded together: small enough for a processor's cache.
 _BLOCK_BYTES = 1 << 20
 _HEADERS_KEPT = 64
+#: Headers of files with more archives are parsed each time.
+_MOST_ARCHIVES = 32
+#: Where the number of archives stands in a header, and the bytes before its lowest.
+_COUNT_HIGH, _COUNT = 12, 15
 
 Values = NDArray[np.float64]
 #: (index of an archive, the archive, the span asked of it)
@@ -163,13 +168,11 @@ class Block:
         if self._values is None:
             count, span = self.used * self._span.count, self._span
             points = np.frombuffer(self._bytes, POINT, count).reshape(self.used, span.count)
-            expected = span.start + span.step * np.arange(span.count)
-            known = points["t"] == expected.astype(">u4")
-            if span.start < 0 or span.end > TIME_LIMIT:
-                known &= (expected >= 0) & (expected < TIME_LIMIT)  # no other slot has the same 32 bits
-            known[self._empty] = False
+            known = points["t"] == np.arange(span.start, span.end, span.step)
+            if self._empty:
+                known[self._empty] = False
             values = points["v"].astype(np.float64)
-            if not known.all():
+            if not np.logical_and.reduce(known, axis=None):
                 values[~known] = np.nan
             self._values, self._rows = values, self.used
         return self._values
@@ -183,11 +186,47 @@ class Block:
         return room
 
 
-class FileReader:
-    """Reads files at one moment.  One thread; make one for each plan."""
+class Headers:
+    """Headers by their bytes: most files of a tree have the same few.  Safe from any thread."""
 
-    def __init__(self, now: int) -> None:
+    def __init__(self) -> None:
+        self._parsed: dict[bytes, Header] = {}
+        self._infos: dict[Header, Info] = {}
+
+    def parsed(self, head: bytes, path: str) -> Header:
+        """The header that a file begins with.  Raises as `parse_header` does."""
+        header = self._parsed.get(head)
+        if header is None:
+            header = parse_header(head, path)
+            if len(self._parsed) >= _HEADERS_KEPT:
+                self._parsed = {}
+            self._parsed[head] = header
+        return header
+
+    def info(self, header: Header) -> Info:
+        """The same for those who ask how a file is made."""
+        info = self._infos.get(header)
+        if info is None:
+            archives = tuple(Archive(archive.step, archive.points) for archive in header.archives)
+            info = Info(header.method_name, header.xff, archives)
+            if len(self._infos) >= _HEADERS_KEPT:
+                self._infos = {}
+            self._infos[header] = info
+        return info
+
+
+class FileReader:
+    """Reads files at one moment.  One thread; make one for each plan.
+
+    check: called with the number of points before they are read; may raise.
+    """
+
+    def __init__(
+        self, now: int, check: Callable[[int], None] = lambda points: None, headers: Headers | None = None
+    ) -> None:
         self._now = now
+        self._check = check
+        self._parsed = (headers or Headers()).parsed
         self._headers: dict[tuple[bytes, int, int], tuple[Header, _Chosen | None]] = {}
         self._open: dict[tuple[ArchiveSpan, Span], Block] = {}
 
@@ -207,8 +246,9 @@ class FileReader:
             if chosen is None:
                 return header, None
             level, archive, span = chosen
+            self._check(span.count)
             if not 0 < span.count <= archive.points:
-                return self._read_access(Descriptor(fd, path), from_time, until_time)
+                return self._read_chosen(Descriptor(fd, path), header, chosen)
             base = _base(fd, head, archive, path)
             key = archive, span
             block = self._open.get(key)
@@ -232,6 +272,10 @@ class FileReader:
         chosen = self._choose(header, from_time, until_time)
         if chosen is None:
             return header, None
+        self._check(chosen[2].count)
+        return self._read_chosen(access, header, chosen)
+
+    def _read_chosen(self, access: Access, header: Header, chosen: _Chosen) -> tuple[Header, Found | None]:
         level, archive, span = chosen
         slots = fetching.read_span(access, archive, span)
         return header, Found(access.path, header, level, span, None, 0, slots.values)
@@ -250,14 +294,14 @@ class FileReader:
 
     def _understood(self, head: bytes, path: str, from_time: int, until_time: int) -> tuple[Header, _Chosen | None]:
         # The metadata tell how many archives there are; what follows those is points.
-        key = (
-            head[: METADATA.size + ARCHIVE.size * min(head[15], 32)] if len(head) > 15 else head,
-            from_time,
-            until_time,
-        )
+        count = head[_COUNT] if head[_COUNT_HIGH:_COUNT] == b"\0\0\0" and len(head) > _COUNT else _MOST_ARCHIVES
+        if count >= _MOST_ARCHIVES:
+            header = parse_header(head, path)
+            return header, self._choose(header, from_time, until_time)
+        key = head[: METADATA.size + ARCHIVE.size * count], from_time, until_time
         known = self._headers.get(key)
         if known is None:
-            header = parse_header(head, path)
+            header = self._parsed(key[0], path)
             known = header, self._choose(header, from_time, until_time)
             if len(self._headers) < _HEADERS_KEPT:
                 self._headers[key] = known

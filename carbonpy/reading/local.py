@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from carbonpy.errors import CarbonError, MetricError, QueryError
 from carbonpy.metric import canonical, is_tagged, relative_path, tags_of
-from carbonpy.reading.files import FileReader, Found, Values, read_slots
+from carbonpy.reading.files import FileReader, Found, Headers, Values, read_slots
 from carbonpy.reading.merge import Recipe, grid, merge, place_finest
 from carbonpy.reading.store import Check, Fetched, Info, Node, Reading, TagRow, TagStore, no_check
 from carbonpy.retention import Archive
@@ -98,6 +98,8 @@ class LocalStore:
         self._schema_for = schema_for
         self._hash_only = hash_only
         self._lock = threading.Lock()
+        #: For plans.
+        self.headers = Headers()
         #: Files that could not be read, since the start.  Read from any thread.
         self.damaged = 0
 
@@ -161,16 +163,22 @@ class LocalStore:
         Raises QueryError for a call of seriesByTag that makes no sense, and what `check` raises.
         """
         readings = list(dict.fromkeys(readings))
-        for moment in {now, *(moment for _, *window in readings for moment in window)}:
+        for _, from_time, until_time in readings:
+            moment = max(from_time, until_time, now, key=abs)
             if abs(moment) > _TIME_LIMIT:
                 raise QueryError(f"{moment} is no moment in seconds since the epoch; ask for an earlier one")
-        leaves = {path: self.leaves(path) for path in {path for path, _, _ in readings}}
+        leaves: dict[str, list[str]] = {}
         windows: dict[tuple[int, int], dict[str, None]] = {}
-        for path, *window in readings:
-            windows.setdefault((window[0], window[1]), {}).update(dict.fromkeys(leaves[path]))
-        plan = _Plan(self, list(dict.fromkeys(name for names in windows.values() for name in names)), now, check)
+        wanted: dict[str, None] = {}
+        for path, from_time, until_time in readings:
+            if path not in leaves:
+                leaves[path] = self.leaves(path)
+            names = dict.fromkeys(leaves[path])
+            wanted.update(names)
+            windows.setdefault((from_time, until_time), {}).update(names)
+        plan = _Plan(self, list(wanted), now, check)
         # A window that ends before it starts holds nothing.
-        lines = {(a, b): plan.read(list(names), a, b) if a <= b else {} for (a, b), names in windows.items()}
+        lines = {(a, b): plan.read(list(some), a, b) if a <= b else {} for (a, b), some in windows.items()}
         fetched = Fetched(infos=plan.infos)
         for path, from_time, until_time in readings:
             found = lines[from_time, until_time]
@@ -188,7 +196,7 @@ class LocalStore:
             metric = behind.get(name, name)
             for path in self.paths(metric):
                 try:
-                    infos[name] = _info(reader.header(path))
+                    infos[name] = self.headers.info(reader.header(path))
                     break
                 except (FileNotFoundError, NotADirectoryError):
                     continue
@@ -302,9 +310,8 @@ class _Plan:
         self._behind = store.behind(names)
         # First the cache, then the files: a point that moves meanwhile is in both, never in neither.
         self._cached = store.cached([self._behind.get(name, name) for name in names])
-        self._files = FileReader(now)
+        self._files = FileReader(now, check, store.headers)
         self.infos: dict[str, Info] = {}
-        self._info_of: dict[Header, Info] = {}
 
     def read(self, names: Sequence[str], from_time: int, until_time: int) -> dict[str, _Line]:
         """The values of those of `names` that have a file or points in reach of the window."""
@@ -314,13 +321,9 @@ class _Plan:
             metric = self._behind.get(name, name)
             header, there = self._read_file(metric, from_time, until_time)
             if header is not None:
-                info = self._info_of.get(header)
-                if info is None:
-                    info = self._info_of[header] = _info(header)
-                self.infos[name] = info
+                self.infos[name] = self._store.headers.info(header)
             if there is not None:
                 found[name] = there
-                self._check(there.span.count)
             elif header is None and metric in self._cached:
                 info = self.infos[name] = self._store.schema(metric)
                 line = self._only_cached(info, self._cached[metric], from_time, until_time)
@@ -352,6 +355,8 @@ class _Plan:
         for path in self._store.paths(metric):
             try:
                 return self._files.read(path, from_time, until_time)
+            except QueryError:  # what `check` says is not said of a file
+                raise
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except (CarbonError, OSError, ValueError) as error:
@@ -400,11 +405,6 @@ class _Plan:
         recipe = Recipe(info.archives, METHOD_CODES[info.method], info.xff)
         read = _read_nothing(info.archives)
         return _Line(span, merge(recipe, level, span, _nothing(span), *points, self._now, read))
-
-
-def _info(header: Header) -> Info:
-    archives = tuple(Archive(archive.step, archive.points) for archive in header.archives)
-    return Info(header.method_name, header.xff, archives)
 
 
 def _nothing(span: Span) -> NDArray[np.float64]:

@@ -93,7 +93,7 @@ class Answer:
     @property
     def body(self) -> bytes:
         """The whole body, but for what is still made."""
-        return b"".join(self.chunks)
+        return self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
 
 
 @dataclass(frozen=True)

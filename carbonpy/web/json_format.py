@@ -25,10 +25,10 @@ from carbonpy.series.series import Series, Values
 #: Values (or whole numbers) to a JSON list of numbers without white space, null for what is not finite.
 Numbers = Callable[[NDArray[Any]], bytes]
 _MOST_GRIDS = 64
+#: How many grids are remembered from one answer to the next, and the points of the longest of them (24 bytes each).
+_KEPT_GRIDS, _KEPT_POINTS = 8, 12_000
 #: A series of fewer points is done sooner with a template.
 _LONG = 100
-#: Bytes of the longest float64 there is, ``-1.2345678901234567e-308``.
-_NUMBER = 24
 _COMMA = ord(",")
 
 
@@ -46,15 +46,43 @@ def fast_numbers() -> Numbers | None:
     return numbers
 
 
+class Grids:
+    """What stands around the numbers of the grids of late answers: panels that are drawn together share theirs.
+
+    Safe from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[range, _Around] = {}
+
+    def get(self, times: range) -> _Around | None:
+        """That of a grid; None if it is not remembered."""
+        return self._kept.get(times)
+
+    def put(self, times: range, around: _Around) -> None:
+        """Remember it, if it is not too long."""
+        if len(times) <= _KEPT_POINTS:
+            if len(self._kept) >= _KEPT_GRIDS:
+                self._kept = {}
+            self._kept[times] = around
+
+
 def json_chunks(
-    answer: Iterable[Series], *, no_nulls: bool = False, pretty: bool = False, numbers: Numbers | None = None
+    answer: Iterable[Series],
+    *,
+    no_nulls: bool = False,
+    pretty: bool = False,
+    numbers: Numbers | None = None,
+    grids: Grids | None = None,
 ) -> Iterator[bytes]:
     """``[{"target": ..., "tags": ..., "datapoints": [[value, timestamp], ...]}, ...]``.
 
     With `no_nulls`, points without a value are left out, and series without points.
     numbers: see `fast_numbers`.
     """
-    return (piece.written() for piece in _json_pieces(answer, no_nulls, pretty, numbers))
+    if pretty:
+        return _pretty_chunks(answer, no_nulls, _Templates(numbers))
+    return (piece.written() for piece in _json_pieces(answer, no_nulls, _Templates(numbers, grids)))
 
 
 def measured_json(answer: Iterable[Series], *, no_nulls: bool = False, numbers: Numbers) -> tuple[int, Iterator[bytes]]:
@@ -62,43 +90,46 @@ def measured_json(answer: Iterable[Series], *, no_nulls: bool = False, numbers: 
 
     All numbers are written at once for that (some 20 bytes each), what stands around them as it is taken.
     """
-    pieces = list(_json_pieces(answer, no_nulls, False, numbers))
+    pieces = list(_json_pieces(answer, no_nulls, _Templates(numbers)))
     size = sum(piece.size for piece in pieces)
     pieces.reverse()
     # Each piece is forgotten when it is written.
     return size, (pieces.pop().written() for _ in range(len(pieces)))
 
 
-def _json_pieces(
-    answer: Iterable[Series], no_nulls: bool, pretty: bool, numbers: Numbers | None
-) -> Iterator[_Bytes | _Spread]:
+def _json_pieces(answer: Iterable[Series], no_nulls: bool, templates: _Templates) -> Iterator[_Bytes | _Spread]:
+    waiting: tuple[bytes, Values, Sequence[int]] | None = None
+    for series, values, times in _lines(answer, no_nulls):
+        if waiting is not None:
+            yield templates.between(*waiting, b"}")
+        separator = "[" if waiting is None else ", "
+        head = f'{separator}{{"target": {_text(series.name)}, "tags": {_object(series.tags)}, "datapoints": '
+        waiting = head.encode(), values, times
+    # The last series brings the end with it: an answer of one is one piece.
+    yield _Bytes(b"[]") if waiting is None else templates.between(*waiting, b"}]")
+
+
+def _pretty_chunks(answer: Iterable[Series], no_nulls: bool, templates: _Templates) -> Iterator[bytes]:
     separator = "["
-    shared = _Templates(numbers)
+    for series, values, times in _lines(answer, no_nulls):
+        points = json.loads(templates.filled(values, times))
+        document = {"target": series.name, "tags": dict(series.tags), "datapoints": points}
+        yield (separator + "\n  " + json.dumps(document, indent=2).replace("\n", "\n  ")).encode()
+        separator = ","
+    yield b"[]" if separator == "[" else b"\n]"
+
+
+def _lines(answer: Iterable[Series], no_nulls: bool) -> Iterator[tuple[Series, Values, Sequence[int]]]:
+    """Series with the values and moments of theirs that are shown."""
     for series in answer:
-        values: Values = series.values
-        times: Sequence[int] = series.timestamps()
-        templates = shared
-        if no_nulls:
-            kept = np.flatnonzero(np.isfinite(values))
-            if not len(kept):
-                continue
-            values, times, templates = values[kept], (series.start + kept * series.step).tolist(), _Templates(numbers)
-        if pretty:
-            yield _Bytes((separator + _indented(series, templates.filled(values, times))).encode())
-        else:
-            head = f'{separator}{{"target": {_text(series.name)}, "tags": {_object(series.tags)}, "datapoints": '
-            yield templates.between(head.encode(), values, times, b"}")
-        separator = "," if pretty else ", "
-    yield _Bytes(b"[]" if separator == "[" else b"\n]" if pretty else b"]")
+        if not no_nulls:
+            yield series, series.values, series.timestamps()
+        elif len(kept := np.flatnonzero(np.isfinite(series.values))):
+            yield series, series.values[kept], (series.start + kept * series.step).tolist()
 
 
 def _object(texts: Mapping[str, str]) -> str:
     return "{" + ", ".join([f"{_text(name)}: {_text(text)}" for name, text in texts.items()]) + "}"
-
-
-def _indented(series: Series, points: bytes) -> str:
-    document = {"target": series.name, "tags": dict(series.tags), "datapoints": json.loads(points)}
-    return "\n  " + json.dumps(document, indent=2).replace("\n", "\n  ")
 
 
 class _Null:
@@ -139,7 +170,7 @@ class _Bytes(NamedTuple):
 class _Around(NamedTuple):
     """What stands around the numbers of a grid.
 
-    gaps: between two numbers, all of the same width.  shift: how far the text of number i moves to the right.
+    gaps: between two numbers, all of the same width.  shift: how far gap i moves to the right for those before it.
     """
 
     first: bytes
@@ -171,28 +202,17 @@ class _Spread(NamedTuple):
     def written(self) -> bytes:
         """The points of a grid between head and tail.
 
-        Blocks of bytes are copied, each with a number at its start.  What a block has behind its number is overwritten
-        by what belongs there: by the next number, since numpy assigns in order, and by the gaps, which come last.
+        Each comma becomes a gap, which is quick since all are as wide; then each gap gets its own timestamp.
         """
         first, gaps, last, shift = self.around
-        head, tail, size, width = self.head + first, last + self.tail, self.size, gaps.itemsize
-        source = np.frombuffer(self.text + bytes(_NUMBER), np.uint8)
-        starts = np.empty(len(shift), np.intp)
-        starts[0] = 1
-        np.add((source == _COMMA).nonzero()[0], 1, out=starts[1:])
-        targets = starts + shift
-        targets += len(head) - 1
-        out = np.empty(size + _NUMBER, np.uint8)
-        _blocks(out, _NUMBER)[targets] = _blocks(source, _NUMBER)[starts]
-        _blocks(out, width)[targets[1:] - width] = gaps
-        out[: len(head)] = np.frombuffer(head, np.uint8)
-        out[size - len(tail) : size] = np.frombuffer(tail, np.uint8)
-        return out[:size].tobytes()
-
-
-def _blocks(of: NDArray[np.uint8], width: int) -> NDArray[np.void]:
-    """The `width` bytes from each byte on."""
-    return np.ndarray((len(of) - width + 1,), f"V{width}", of.data, 0, (1,))
+        width = gaps.itemsize
+        places = (np.frombuffer(self.text, np.uint8) == _COMMA).nonzero()[0]
+        places += shift
+        places -= 1
+        points = bytearray(self.text[1:-1]).replace(b",", gaps[:1].tobytes())
+        if len(gaps):
+            np.ndarray((len(points) - width + 1,), gaps.dtype, points, 0, (1,))[places] = gaps
+        return b"".join((self.head, first, points, last, self.tail))
 
 
 class _Templates:
@@ -201,12 +221,15 @@ class _Templates:
     before, after: what stands around the value of a point, ``@`` for its timestamp.
     """
 
-    def __init__(self, numbers: Numbers | None, before: str = "[", after: str = ", @]") -> None:
+    def __init__(
+        self, numbers: Numbers | None, grids: Grids | None = None, before: str = "[", after: str = ", @]"
+    ) -> None:
         self._numbers = numbers
         self._before = before
         self._after = after
-        self._made: dict[Sequence[int], Any] = {}
+        self._made: dict[range, Any] = {}
         self._around: dict[range, _Around] = {}
+        self._grids = grids
 
     def filled(self, values: Values, times: Sequence[int]) -> bytes:
         """``[point, point ...]``."""
@@ -215,7 +238,7 @@ class _Templates:
     def between(self, head: bytes, values: Values, times: Sequence[int], tail: bytes) -> _Bytes | _Spread:
         """The same with something before it and behind it."""
         if self._numbers is not None and len(values) >= _LONG and isinstance(times, range):
-            around = self._around.get(times) or self._make_around(times, self._numbers)
+            around = self._around.get(times) or self._find_around(times, self._numbers)
             if around is not None:
                 return _Spread(head, self._numbers(values), around, tail)
         if not len(values):
@@ -224,8 +247,7 @@ class _Templates:
         return _Bytes(head + (filled if self._numbers is not None else filled.encode()) + tail)
 
     def _template(self, times: Sequence[int]) -> Any:
-        key = times if isinstance(times, range) else tuple(times)
-        made = self._made.get(key)
+        made = self._made.get(times) if isinstance(times, range) else None
         if made is None:
             if len(self._made) >= _MOST_GRIDS:
                 self._made.clear()
@@ -235,15 +257,26 @@ class _Templates:
             made = "[" + (f"{point}, " * len(times))[:-2] % tuple(times) + "]"
             if self._numbers is not None:
                 made = made.encode()
-            self._made[key] = made
+            if isinstance(times, range):
+                self._made[times] = made
         return made
 
-    def _make_around(self, times: range, numbers: Numbers) -> _Around | None:
+    def _find_around(self, times: range, numbers: Numbers) -> _Around | None:
         """None where timestamps have different widths."""
+        around = None if self._grids is None else self._grids.get(times)
+        if around is None:
+            around = self._make_around(times, numbers)
+            if around is not None and self._grids is not None:
+                self._grids.put(times, around)
+        if around is not None:
+            if len(self._around) >= _MOST_GRIDS:
+                self._around.clear()
+            self._around[times] = around
+        return around
+
+    def _make_around(self, times: range, numbers: Numbers) -> _Around | None:
         if times[0] < 0 or len(str(times[0])) != len(str(times[-1])):
             return None
-        if len(self._around) >= _MOST_GRIDS:
-            self._around.clear()
         # Each point has its timestamp once, before its value or after it.
         written = times[1:] if "@" in self._before else times[:-1]
         start, _, end = f"{self._after}, {self._before}".partition("@")
@@ -256,10 +289,8 @@ class _Templates:
         gaps[:, len(start) : len(start) + digits.shape[1] - 1] = digits[:, :-1]
         first = "[" + self._before.replace("@", str(times[0]))
         last = self._after.replace("@", str(times[-1])) + "]"
-        shift = np.arange(len(times)) * (width - 1)
-        around = _Around(first.encode(), gaps.view(f"V{width}").reshape(-1), last.encode(), shift)
-        self._around[times] = around
-        return around
+        shift = np.arange(len(written)) * (width - 1)
+        return _Around(first.encode(), gaps.view(f"V{width}").reshape(-1), last.encode(), shift)
 
 
 def rickshaw_chunks(
@@ -267,7 +298,7 @@ def rickshaw_chunks(
 ) -> Iterator[bytes]:
     """``[{"target": ..., "datapoints": [{"x": timestamp, "y": value}, ...]}, ...]``."""
     separator = "["
-    templates = _Templates(numbers, '{"x": @, "y": ', "}")
+    templates = _Templates(numbers, before='{"x": @, "y": ', after="}")
     for series in answer:
         points = templates.filled(series.values, series.timestamps())
         if pretty:

@@ -50,6 +50,10 @@ class ClientLeft(Exception):
     """The client closed its connection; nobody waits for the answer."""
 
 
+class TooMuch(Exception):
+    """What seemed to be little work is more."""
+
+
 class Budget:
     """What one query has used so far.  For one thread at a time.
 
@@ -103,6 +107,16 @@ class Budget:
                 "ask for less time or fewer series, or give maxDataPoints"
             )
         self.take(points * bytes_per_point)
+
+
+class Little(Budget):
+    """The same for work that is only done if it is little (`Limits.direct_points`).  Raises TooMuch besides."""
+
+    def __call__(self, points: int) -> None:
+        """See `Budget`."""
+        super().__call__(points)
+        if self.points > self._limits.direct_points:
+            raise TooMuch
 
 
 def unchecked() -> Budget:

@@ -12,12 +12,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timezone, tzinfo
+from functools import lru_cache
 from itertools import chain
 from zoneinfo import ZoneInfo
 
 from carbonpy.clock import Clock
 from carbonpy.errors import QueryError, WireError
 from carbonpy.expression.evaluate import Evaluation
+from carbonpy.expression.grammar import parse
 from carbonpy.expression.plan import Reading
 from carbonpy.functions.context import Shared
 from carbonpy.functions.library import Library
@@ -61,6 +63,8 @@ _IMAGES = ("png", "svg", "pdf")
 _BYTES_PER_POINT = {"pickle": 60, "msgpack": 60, "rickshaw": 250, "dygraph": 150, "protobuf": 17, "carbonapi_v3_pb": 16}
 #: An answer of so many points may be made while it is sent.
 _STREAMED = 500_000
+#: Targets whose trees are remembered, and seconds with what they are in headers.
+_REMEMBERED = 256
 _TEMPLATE = re.compile(r"template\[(.*).\Z", re.DOTALL)
 #: A target that is one metric, whose fetching needs neither a look-up nor a function.
 _PLAIN = re.compile(r"[A-Za-z_][\w.:/%#@+-]*\Z", re.ASCII)
@@ -151,6 +155,9 @@ class Renderer:
         self._cache_seconds = cache_seconds
         self._as_stored = as_stored
         self._numbers = numbers
+        self._grids = json_format.Grids()
+        self._parse = lru_cache(_REMEMBERED)(parse)
+        self._caching = lru_cache(_REMEMBERED)(caching)
 
     # ---- what is asked
 
@@ -177,7 +184,7 @@ class Renderer:
             raise QueryError(f"graphType {graph[:60]!r} is not available; leave it out")
         wanted = parameters.last("maxDataPoints")
         cache_seconds = parameters.integer("cacheTimeout", self._cache_seconds)
-        found = (_TEMPLATE.match(name) for name in parameters.names())
+        found = [_TEMPLATE.match(name) for name in parameters.names() if name.startswith("template[")]
         return Plan(
             targets=targets,
             from_time=min(from_time, until_time),
@@ -197,23 +204,13 @@ class Renderer:
             requests=requests,
         )
 
-    def is_small(self, plan: Plan) -> bool:
-        """Whether fetching is so little work that it is not worth a change of threads.  May look into files."""
+    def is_plain(self, plan: Plan) -> bool:
+        """Whether it asks for a few metrics and nothing else: unless they have many points, that is little work."""
         return (
             plan.requests is None
             and len(plan.targets) <= self._limits.direct_targets
             and all(map(_PLAIN.match, plan.targets))
-            and self._is_short(plan)
         )
-
-    def _is_short(self, plan: Plan) -> bool:
-        """Whether literal targets have few points in all, whatever the steps of their files."""
-        seconds = plan.until_time - plan.from_time
-        most = self._limits.direct_points
-        if seconds * len(plan.targets) <= most:
-            return True
-        infos = self._stores[plan.local].info(plan.targets).values()
-        return sum(info.points(plan.from_time, plan.until_time, plan.now) for info in infos) <= most
 
     # ---- its series
 
@@ -235,6 +232,7 @@ class Renderer:
                 xff=plan.xff,
                 templates=plan.templates,
                 shared=Shared(events=self._events),
+                parse=self._parse,
                 check=lambda: budget(0),
                 most_series=int(min(self._limits.series, 2**62)),
             )
@@ -260,6 +258,7 @@ class Renderer:
             if result.partial:
                 return replace(sentence(f"nothing found, but {result.partial[0]}", 503), partial=result.partial)
             return sentence("nothing matches", 404)
+        began = self._monotonic()
         chunks: Sequence[bytes] = []
         rest: Iterator[bytes] | None = None
         size: int | None = None
@@ -272,9 +271,9 @@ class Renderer:
         return Answer(
             chunks,
             "text/javascript" if plan.jsonp else CONTENT_TYPES[plan.format],
-            headers=caching(kept, plan.wall),
+            headers=self._caching(kept, int(plan.wall)),
             kept=kept,
-            cost=result.cost,
+            cost=result.cost._replace(write_seconds=self._monotonic() - began),
             partial=result.partial,
             rest=rest,
             rest_size=size,
@@ -313,7 +312,9 @@ class Renderer:
             return formats.protobuf3_chunks(
                 formats.Echoed(series, *echo) for series, echo in zip(answer, result.echoes)
             )
-        return json_format.json_chunks(answer, no_nulls=plan.no_nulls, pretty=plan.pretty, numbers=self._numbers)
+        return json_format.json_chunks(
+            answer, no_nulls=plan.no_nulls, pretty=plan.pretty, numbers=self._numbers, grids=self._grids
+        )
 
 
 def _checked(chunks: Iterable[bytes], budget: Budget) -> Iterator[bytes]:

@@ -69,8 +69,9 @@ class ResponseCache:
 
     def put(self, key: bytes | None, answer: Answer, now: float) -> None:
         """Keep an answer if it may be kept."""
-        whole = answer.status == 200 and not any(name == PARTIAL for name, _ in answer.headers)
-        if key is None or answer.kept <= 0 or not whole:
+        if key is None or answer.kept <= 0:
+            return
+        if answer.status != 200 or any(name == PARTIAL for name, _ in answer.headers):
             return
         size = sum(map(len, answer.chunks)) + _OVERHEAD
         if size > self._most // 4:  # one large answer is not worth all the others

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import timezone, tzinfo
 
 from carbonpy.clock import Clock
@@ -24,10 +23,10 @@ from carbonpy.web.find import Metrics
 from carbonpy.web.functions import Functions
 from carbonpy.web.info import Infos
 from carbonpy.web.json_format import fast_numbers
-from carbonpy.web.limits import DEFAULT_LIMITS, Budget, ClientLeft, Limits
+from carbonpy.web.limits import DEFAULT_LIMITS, Budget, ClientLeft, Limits, Little, TooMuch
 from carbonpy.web.packing import pack
 from carbonpy.web.page import Page
-from carbonpy.web.render import Plan, Renderer, Result
+from carbonpy.web.render import Renderer
 from carbonpy.web.tags import Tags
 
 Route = Callable[[Query, Budget], Answer]
@@ -130,7 +129,8 @@ class Service:
         budget = Budget(self.limits, self._monotonic, left)
         if query.path == "/render":
             try:
-                return self._render(query, budget, at_once, streamed)
+                little = Little(self.limits, self._monotonic, left) if at_once else None
+                return self._render(query, budget, little, streamed)
             except Exception as error:
                 return self._packed(query, self._excuse(error))
         route = self._routes.get(query.path) or self._below.get(query.path.split("/")[1])
@@ -140,23 +140,18 @@ class Service:
         return lambda: self._guarded(query, lambda: found(query, budget))
 
     def _render(
-        self, query: Query, budget: Budget, at_once: bool, streamed: bool
+        self, query: Query, budget: Budget, little: Little | None, streamed: bool
     ) -> Answer | Callable[[], Answer]:
         renderer = self._renderer
         plan = renderer.plan(query)
-        if not (at_once and renderer.is_small(plan)):
-            return lambda: self._guarded(
-                query, lambda: self._written(plan, renderer.fetch(plan, budget), budget, streamed)
-            )
-        result = renderer.fetch(plan, budget)
-        if result.cost.points > self.limits.direct_points:
-            return lambda: self._guarded(query, lambda: self._written(plan, result, budget))
-        return self._packed(query, self._written(plan, result, budget))
-
-    def _written(self, plan: Plan, result: Result, budget: Budget, streamed: bool = False) -> Answer:
-        began = self._monotonic()
-        answer = self._renderer.write(plan, result, budget, streamed)
-        return replace(answer, cost=answer.cost._replace(write_seconds=self._monotonic() - began))
+        if little is not None and renderer.is_plain(plan):
+            try:
+                return self._packed(query, renderer.write(plan, renderer.fetch(plan, little), little))
+            except TooMuch:
+                pass
+        return lambda: self._guarded(
+            query, lambda: renderer.write(plan, renderer.fetch(plan, budget), budget, streamed)
+        )
 
     def _guarded(self, query: Query, work: Callable[[], Answer]) -> Answer:
         try:

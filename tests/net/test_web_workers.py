@@ -91,7 +91,8 @@ def ask(pool, what):
 def all_of(worked):
     # A Deferred of the pieces, and what ended them.
     over, pieces = Deferred(), []
-    worked.body.listen(lambda piece: pieces.append(bytes(piece)), lambda fields: over.callback((b"".join(pieces), fields)),
+    worked.body.listen(lambda piece: pieces.append(bytes(piece)),
+                       lambda fields: over.callback((b"".join(pieces), fields)),
                        lambda: over.callback((b"".join(pieces), None)))
     return over
 

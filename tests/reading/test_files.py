@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from carbonpy.errors import CarbonError
-from carbonpy.reading.files import FileReader, read_slots, unpack
+from carbonpy.errors import CarbonError, QueryError
+from carbonpy.reading.files import FileReader, Headers, read_slots, unpack
 from carbonpy.retention import parse_retentions
 from carbonpy.whisper import file as whisper_file
 from carbonpy.whisper.creation import create
@@ -94,6 +94,37 @@ def test_a_file_that_cannot_be_read_costs_the_others_nothing(tmp_path):
     with pytest.raises(NotADirectoryError):
         reader.read(f"{good[0]}/none.wsp", NOW - 3600, NOW)
     assert np.nansum(values_of(first)) == np.nansum(values_of(second)) > 0
+
+
+def test_what_is_too_much_is_said_before_it_is_read(tmp_path):
+    path = make(f"{tmp_path}/a.wsp", "60s:20m,5m:2h", range(NOW - 3000, NOW, 60))
+    asked = []
+
+    def check(points):
+        asked.append(points)
+        raise QueryError("too much")
+
+    reader = FileReader(NOW, check)
+    os.truncate(path, 40)  # with its header and without points
+    for _ in range(2):
+        with pytest.raises(QueryError, match="too much"):
+            reader.read(path, NOW - 600, NOW)
+    assert asked == [10, 10]
+
+
+def test_files_with_the_same_headers_share_them_across_readers_and_others_do_not(tmp_path):
+    headers = Headers()
+    kinds = [("60s:20m", 0.0), ("60s:20m,5m:2h", 0.0), ("60s:20m", 0.5)]
+    for turn in range(2):
+        for number, (retentions, xff) in enumerate(kinds):
+            path = make(f"{tmp_path}/{turn}{number}.wsp", retentions, range(NOW - 600, NOW, 60), xff)
+            header, _ = FileReader(NOW, headers=headers).read(path, NOW - 600, NOW)
+            assert header == FileReader(NOW).header(path)
+            info = headers.info(header)
+            assert (info.xff, len(info.archives)) == (xff, retentions.count(",") + 1)
+            assert headers.info(header) is info
+    with pytest.raises(CarbonError):  # what is no header is not remembered as one
+        headers.parsed(b"\0" * 28, "x")
 
 
 def test_a_packed_file_answers_as_the_file_that_it_was(tmp_path):

@@ -184,6 +184,14 @@ def test_work_that_may_take_long_is_begun_only_when_it_is_done():
     assert service.begin(query("/no/such")).status == 404
 
 
+def test_what_is_more_work_than_it_seemed_begins_anew_with_a_budget_of_its_own():
+    store = PlainStore({"a": 1.0, "b": 2.0})
+    service = Service(store, limits=Limits(direct_points=80, points=130))
+    both = service.begin(query(target=["a", "b"], from_="-1h"))
+    assert len(store.asked) == 1 and callable(both)
+    assert both().status == 200 and len(store.asked) == 2
+
+
 def test_a_query_error_of_the_store_is_a_sentence():
     store = PlainStore({})
 
