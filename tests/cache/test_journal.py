@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.disks import files_of_at_most
 
 from carbonpy.cache.journal import Journal, Segment
 from carbonpy.cache.records import read_records
@@ -424,18 +423,6 @@ def test_a_write_that_fails_half_way_leaves_no_half_record_and_later_batches_suc
     for name in os.listdir(directory):
         _, damaged, torn = read_records(Path(directory, name).read_bytes())
         assert (damaged, torn) == (0, False)
-
-
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 @pytest.mark.parametrize("limit", [0, 3, 4, 12, 30])

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
-import signal
 import struct
 import subprocess
 import sys
@@ -21,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from support.disks import files_of_at_most
 from support.waiting import until
 
 from carbonpy.errors import SpoolError
@@ -469,19 +468,6 @@ def test_what_is_dropped_on_its_way_counts_only_if_it_would_be_sent_again(direct
 
 
 # ---- the disk
-
-
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """As on a full disk: no file may grow beyond `size` (writes stop half way, then fail)."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 @pytest.mark.parametrize("room", [0, 1, 3, 4, 5, 20, 43, 44, 45, 60, 100, 200])

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import whisper
+from support.disks import files_of_at_most
 
 from carbonpy.whisper import file
 from carbonpy.whisper.errors import (
@@ -28,17 +26,6 @@ from carbonpy.whisper.layout import make_header, pack_header
 
 ARCHIVES = [(60, 1440), (300, 2016), (3600, 8760)]
 NOBODY = 65534
-
-
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """No file may grow beyond `size` bytes while the block runs: the kernel refuses, as a full disk does."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("options", [{"sparse": True}, {"sparse": False}, {"fallocate": True}, {"fsync": True}])
