@@ -252,6 +252,7 @@ def serve(input_fd: int, output_fd: int) -> None:
     keep()
     _bound_memory(sources.max_memory)
     seconds = sources.max_seconds
+    kept = False
     while True:
         parcel = line.take()
         if parcel.kind == "rules":
@@ -275,8 +276,10 @@ def serve(input_fd: int, output_fd: int) -> None:
             if many:
                 # Arrays in cycles are few for the collector's count, and large.
                 gc.collect()
-                if line.is_quiet(_PAUSE):
-                    trim()
+                kept = True
+            if kept and line.is_quiet(_PAUSE):
+                trim()
+                kept = False
 
 
 def _pour(line: Line, answer: Answer, rest: Iterator[bytes], report: Report) -> bool:

@@ -81,7 +81,7 @@ class Body:
     A piece may be a view of memory that will have other contents when the call that brings it has returned.
 
     leave: to be called when nobody wants it any more.  hold: whether to wait with the pieces, which holds up the
-    process.
+    process, but no longer than until its end.
     """
 
     def __init__(self, leave: Callable[[], None], hold: Callable[[bool], None]) -> None:
@@ -114,6 +114,7 @@ class Body:
 
     def end(self, fields: dict[str, Any]) -> None:
         """All came."""
+        self.hold(False)
         if not self._settled():
             self._over = fields
             if self._told is not None:
@@ -121,6 +122,7 @@ class Body:
 
     def fail(self) -> None:
         """The rest will not come."""
+        self.hold(False)
         if not self._settled():
             self._failed = True
             if self._told is not None:

@@ -74,11 +74,13 @@ class Relay:
 
     def end(self, cost: Cost) -> None:
         """That was all."""
+        self._go_on()
         self._coming, self._cost = None, cost
         self._go()
 
     def fail(self) -> None:
         """The rest cannot be had."""
+        self._go_on()
         self._coming = None
         if not self._ended:
             self._give_up()
@@ -131,16 +133,19 @@ class Relay:
 
     def _hold_no_more(self) -> None:
         """The client is slow, and the process that makes its answer has more to do."""
-        self._held, self._holds = None, False
-        if self._coming is not None:
-            self._coming.hold(False)
+        self._holds = False
+        self._go_on()
 
-    def _relax(self) -> None:
+    def _go_on(self) -> None:
         held, self._held = self._held, None
-        if held is not None and held.active():
-            held.cancel()
+        if held is not None:
+            if held.active():
+                held.cancel()
             if self._coming is not None:
                 self._coming.hold(False)
+
+    def _relax(self) -> None:
+        self._go_on()
         stalled, self._stalled = self._stalled, None
         if stalled is not None and stalled.active():
             stalled.cancel()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import timezone, tzinfo
 from functools import lru_cache
 from itertools import chain
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from carbonpy.clock import Clock
@@ -63,12 +64,13 @@ _IMAGES = ("png", "svg", "pdf")
 _BYTES_PER_POINT = {"pickle": 60, "msgpack": 60, "rickshaw": 250, "dygraph": 150, "protobuf": 17, "carbonapi_v3_pb": 16}
 #: An answer of so many points may be made while it is sent.
 _STREAMED = 500_000
-#: Targets whose trees are remembered, and seconds with what they are in headers.
-_REMEMBERED = 256
+#: Targets of up to so many characters whose trees are remembered, and seconds with what they are in headers.
+_REMEMBERED, _SHORT = 256, 1_000
 _TEMPLATE = re.compile(r"template\[(.*).\Z", re.DOTALL)
 #: A target that is one metric, whose fetching needs neither a look-up nor a function.
 _PLAIN = re.compile(r"[A-Za-z_][\w.:/%#@+-]*\Z", re.ASCII)
 
+T = TypeVar("T")
 #: (tags, start, end) -> the moments of events with all these tags.
 EventMoments = Callable[[Sequence[str], int, int], Sequence[int]]
 #: Seconds that a client may be told to keep an answer: a year, as HTTP has it.
@@ -156,7 +158,7 @@ class Renderer:
         self._as_stored = as_stored
         self._numbers = numbers
         self._grids = json_format.Grids()
-        self._parse = lru_cache(_REMEMBERED)(parse)
+        self._remembered = lru_cache(_REMEMBERED)(parse)
         self._caching = lru_cache(_REMEMBERED)(caching)
 
     # ---- what is asked
@@ -232,7 +234,7 @@ class Renderer:
                 xff=plan.xff,
                 templates=plan.templates,
                 shared=Shared(events=self._events),
-                parse=self._parse,
+                parse=lambda text: self._remembered(text) if len(text) <= _SHORT else parse(text),
                 check=lambda: budget(0),
                 most_series=int(min(self._limits.series, 2**62)),
             )
@@ -263,7 +265,7 @@ class Renderer:
         rest: Iterator[bytes] | None = None
         size: int | None = None
         if streamed and result.cost.points >= _STREAMED:
-            size, made = self._measured(plan, result)
+            size, made = self._measured(plan, result, budget)
             rest = _checked(made, budget)
         else:
             chunks = list(_checked(self._chunks(plan, result), budget))
@@ -279,13 +281,14 @@ class Renderer:
             rest_size=size,
         )
 
-    def _measured(self, plan: Plan, result: Result) -> tuple[int | None, Iterable[bytes]]:
+    def _measured(self, plan: Plan, result: Result, budget: Budget) -> tuple[int | None, Iterable[bytes]]:
         """The chunks and their size in all, if that is known before they are made.
 
         A client reads an answer whose size it knows in half the time, and can say how much is still to come.
         """
         if plan.format == "json" and self._numbers is not None and not (plan.pretty or plan.jsonp):
-            return json_format.measured_json(result.series, no_nulls=plan.no_nulls, numbers=self._numbers)
+            series = _checked(result.series, budget)
+            return json_format.measured_json(series, no_nulls=plan.no_nulls, numbers=self._numbers)
         return None, self._chunks(plan, result)
 
     def _chunks(self, plan: Plan, result: Result) -> Iterable[bytes]:
@@ -317,9 +320,9 @@ class Renderer:
         )
 
 
-def _checked(chunks: Iterable[bytes], budget: Budget) -> Iterator[bytes]:
-    for chunk in chunks:
-        yield chunk
+def _checked(items: Iterable[T], budget: Budget) -> Iterator[T]:
+    for item in items:
+        yield item
         budget(0)
 
 

@@ -11,6 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from carbonpy.net.web_workers import Body
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 WORKER = """
@@ -346,3 +350,12 @@ def test_stopping_ends_processes_at_work_and_idle_ones(tmp_path: Path) -> None:
     yield stopped
     """,
     )
+
+
+@pytest.mark.parametrize("end", [lambda body: body.end({}), lambda body: body.fail(), lambda body: body.leave()])
+def test_a_body_that_has_ended_holds_up_its_process_no_more(end: Any) -> None:
+    held: list[bool] = []
+    body = Body(lambda: None, held.append)
+    body.hold(True)
+    end(body)
+    assert held == [True, False]

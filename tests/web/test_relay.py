@@ -131,6 +131,23 @@ def test_the_maker_waits_a_moment_for_the_client_and_then_no_more(clock: Clock) 
     assert request.written == [b"one", b"two", b"three", b"four"] and request.finished and not clock.getDelayedCalls()
 
 
+@pytest.mark.parametrize("well", [True, False])
+def test_the_maker_is_held_no_longer_than_until_its_end(clock: Clock, well: bool) -> None:
+    """Its last piece and the word that it was the last may come together, before the client took anything."""
+    request, made = Full(), Made()
+    Relay(request, (), clock, 60, made)
+    assert made.taking is not None
+    made.taking.add(b"one")
+    assert made.held == [True]
+    if well:
+        made.taking.end(NO_COST)
+    else:
+        made.taking.fail()
+    assert made.held == [True, False]
+    request.producer.resumeProducing() if well else None
+    assert request.finished is well and request.aborted is not well and not clock.getDelayedCalls()
+
+
 def test_others_are_served_while_a_client_takes_a_large_answer(clock: Clock) -> None:
     request = Full()
     request.pauses = False
