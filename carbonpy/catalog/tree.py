@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 import threading
 import time
 from collections import deque
@@ -24,6 +23,7 @@ from dataclasses import dataclass, field
 
 from carbonpy.catalog.adoption import Entry, Progress, entries, followable
 from carbonpy.catalog.database import CatalogError
+from carbonpy.catalog.scratch import Scratch
 from carbonpy.catalog.store import Catalog, Node
 from carbonpy.catalog.tagging import TagAnswers, TagIndex
 from carbonpy.clock import Clock
@@ -75,7 +75,7 @@ class TreeNames(TagAnswers):
         self._clock = clock
         self._now = now
         try:
-            self._scratch = tempfile.TemporaryDirectory(prefix="carbonpy-names-", dir=scratch)
+            self._scratch = Scratch("carbonpy-names-", scratch)
         except OSError as error:
             raise CatalogError(f"cannot make a temporary directory for the names of {root}: {error}") from error
         self._catalog = Catalog(os.path.join(self._scratch.name, "names.sqlite"))
@@ -127,7 +127,7 @@ class TreeNames(TagAnswers):
         """Remove the catalogue of names; later calls raise CatalogError.  Idempotent."""
         with self._lock:
             self._catalog.close()
-            self._scratch.cleanup()
+            self._scratch.close()
 
     # ---- following the tree
 
