@@ -65,7 +65,7 @@ class Channel(HTTPChannel):
         transport: Any = self.transport
         # What Twisted has for this is not public: without these attributes everything goes through the transport.
         waits = getattr(transport, "dataBuffer", True) or getattr(transport, "_tempDataBuffer", True)
-        if type(transport) is not Server or waits or transport.disconnecting:
+        if type(transport) is not Server or waits or transport.TLS or transport.disconnecting:
             return blobs
         try:
             size = transport.getHandle().sendmsg(blobs)
