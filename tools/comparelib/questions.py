@@ -108,12 +108,16 @@ BY_HAND: Mapping[str, tuple[str, ...]] = {
 
 
 class Question(NamedTuple):
-    """One request.  kind: what is compared (series, json, text).  parameters: name -> value or values."""
+    """One request.  kind: what is compared (series, json, text, pickle ...).  parameters: name -> value or values.
+
+    method: GET has the parameters in the path, POST as a form, and JSON is a POST whose body they are.
+    """
 
     name: str
     path: str
     parameters: dict[str, Any]
     kind: str = "json"
+    method: str = "GET"
 
 
 def targets(functions: Mapping[str, Any]) -> Iterator[str]:
@@ -372,4 +376,64 @@ def _endpoints() -> list[Question]:
     ):
         asked.append(Question(f"autoComplete/values {parameters}", "/tags/autoComplete/values", parameters))
     asked.append(Question("events", "/events/get_data", {"from": "-1d", "until": "now"}))
-    return asked
+    return asked + list(_binary()) + _changes()
+
+
+def _binary() -> Iterator[Question]:
+    """Formats that programs read."""
+    window = {"from": T - 300, "until": T + 300, "now": NOW}
+    for form in ("pickle", "msgpack"):
+        for target in ("a.h1.x", "a.*.x", "gap.g", "scale(neg.n,2)", "nosuch"):
+            yield Question(f"{form} {target}", "/render", {"target": target, "format": form, **window}, form)
+        for pattern in ("*", "a.*", "srv.h1.*", "nosuch"):
+            asked = {"query": pattern, "format": form}
+            yield Question(f"find {form} {pattern}", "/metrics/find", asked, f"{form} nodes")
+
+
+def _changes() -> list[Question]:
+    """What changes tags and events, and what is there afterwards; asked last, in this order."""
+    window = {"from": T - 300, "until": T + 300, "now": NOW}
+    found = {"expr": ["name=made.here"]}
+    moment = {"from": T - 60, "until": T + 60}
+    return [
+        Question(
+            "render by POST", "/render", {"target": ["a.h1.x", "gap.g"], "format": "json", **window}, "series", "POST"
+        ),
+        Question("find by POST", "/metrics/find", {"query": "srv.*"}, "json", "POST"),
+        Question("tagSeries by GET", "/tags/tagSeries", {"path": "made.here;dc=north"}, "status"),
+        Question("tagSeries", "/tags/tagSeries", {"path": "made.here;rack=r9;dc=north"}, method="POST"),
+        Question("tagSeries again", "/tags/tagSeries", {"path": "made.here;dc=north;rack=r9"}, method="POST"),
+        Question("tagSeries nothing", "/tags/tagSeries", {}, "status", "POST"),
+        Question("tagSeries broken", "/tags/tagSeries", {"path": "made.here;dc"}, "status", "POST"),
+        Question("findSeries made", "/tags/findSeries", found),
+        Question(
+            "tagMultiSeries",
+            "/tags/tagMultiSeries",
+            {"path": ["made.here;dc=south;b=1", "made.here;a=1;dc=south"]},
+            method="POST",
+        ),
+        Question("tagMultiSeries nothing", "/tags/tagMultiSeries", {}, "status", "POST"),
+        Question("findSeries made more", "/tags/findSeries", found),
+        Question("tag made", "/tags/dc", {}, "tags"),
+        Question("delSeries by GET", "/tags/delSeries", {"path": "made.here;dc=north;rack=r9"}, "status"),
+        Question("delSeries", "/tags/delSeries", {"path": ["made.here;rack=r9;dc=north"]}, method="POST"),
+        Question("delSeries unknown", "/tags/delSeries", {"path": ["made.never;dc=x"]}, method="POST"),
+        Question("delSeries nothing", "/tags/delSeries", {}, "status", "POST"),
+        Question("findSeries deleted", "/tags/findSeries", found),
+        Question(
+            "event", "/events/", {"what": "deploy", "tags": "web  blue", "when": T, "data": "v1 <b>"}, "status", "JSON"
+        ),
+        Question(
+            "event with a list of tags", "/events/", {"what": "stop", "tags": ["web"], "when": T + 10}, "status", "JSON"
+        ),
+        Question("event without tags", "/events/", {"what": "alone", "when": T + 20}, "status", "JSON"),
+        Question("event with wrong tags", "/events/", {"what": "x", "tags": 5, "when": T}, "status", "JSON"),
+        Question("event without what", "/events/", {"tags": "web", "when": T}, "status", "JSON"),
+        Question("events made", "/events/get_data", moment, "events"),
+        *(
+            Question(f"events made {tags} {sets}", "/events/get_data", {**moment, "tags": tags, "set": sets}, "events")
+            for tags in ("web", "blue", "web blue", "nosuch")
+            for sets in ("union", "intersection")
+        ),
+        Question("events later", "/events/get_data", {"from": T + 5, "until": T + 60}, "events"),
+    ]

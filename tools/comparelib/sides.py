@@ -50,15 +50,18 @@ def too_long(*ignored): raise TooLong
 signal.signal(signal.SIGALRM, too_long)
 tagged, questions = json.loads(sys.stdin.readline())
 client.post("/tags/tagMultiSeries", {"path": tagged})
-for path, parameters in questions:
+for path, parameters, method in questions:
     signal.alarm(20)
     try:
-        answer = client.get(path, parameters)
-        given = [answer.status_code, answer.get("Content-Type", ""), answer.content.decode("utf-8", "replace")]
+        if method == "JSON":
+            answer = client.post(path, json.dumps(parameters), content_type="application/json")
+        else:
+            answer = getattr(client, method.lower())(path, parameters)
+        given = [answer.status_code, answer.get("Content-Type", ""), answer.content.decode("latin-1")]
     except TooLong:
         given = [599, "", "no answer within 20 s"]
     except Exception as error:
-        given = [500, "", repr(error)]
+        given = [500, "", repr(error).encode("utf-8", "replace").decode("latin-1")]
     signal.alarm(0)
     print("ANSWER" + json.dumps(given), flush=True)
 """
@@ -69,7 +72,12 @@ class Answered(NamedTuple):
 
     status: int
     content_type: str
-    body: str
+    content: bytes
+
+    @property
+    def body(self) -> str:
+        """The content as text."""
+        return self.content.decode("utf-8", "replace")
 
 
 class GraphiteWeb:
@@ -97,7 +105,7 @@ class GraphiteWeb:
 
     def ask(self, questions: Sequence[Question], tagged: Sequence[str]) -> list[Answered]:
         """The answers, in order.  tagged: tagged metrics for its tag database."""
-        given = json.dumps([list(tagged), [[question.path, question.parameters] for question in questions]])
+        given = json.dumps([list(tagged), [[one.path, one.parameters, one.method] for one in questions]])
         done = subprocess.run(
             [self._python, "-c", ASK],
             input=given + "\n",
@@ -109,7 +117,8 @@ class GraphiteWeb:
         lines = [line[len("ANSWER") :] for line in done.stdout.splitlines() if line.startswith("ANSWER")]
         if len(lines) != len(questions):
             raise SystemExit(f"graphite-web answered {len(lines)} of {len(questions)}: {done.stderr[-2000:]}")
-        return [Answered(*json.loads(line)) for line in lines]
+        answers = [json.loads(line) for line in lines]
+        return [Answered(status, kind, content.encode("latin-1")) for status, kind, content in answers]
 
 
 class Carbonpy:
@@ -153,14 +162,20 @@ class Carbonpy:
             self._process.kill()
             self._process.wait()
 
-    def _get(self, target: str) -> Answered:
+    def _ask(self, question: Question) -> Answered:
+        form = urlencode(question.parameters, doseq=True)
+        if question.method == "GET":
+            return self._get(f"{question.path}?{form}")
+        if question.method == "JSON":
+            return self._get(question.path, "POST", json.dumps(question.parameters), "application/json")
+        return self._get(question.path, question.method, form, "application/x-www-form-urlencoded")
+
+    def _get(self, target: str, method: str = "GET", body: str | None = None, kind: str = "") -> Answered:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
-            connection.request("GET", target)
+            connection.request(method, target, body, {"Content-Type": kind} if kind else {})
             answer = connection.getresponse()
-            return Answered(
-                answer.status, answer.headers.get("Content-Type", ""), answer.read().decode("utf-8", "replace")
-            )
+            return Answered(answer.status, answer.headers.get("Content-Type", ""), answer.read())
         finally:
             connection.close()
 
@@ -171,10 +186,14 @@ class Carbonpy:
     def ask(self, questions: Sequence[Question], tagged: Sequence[str]) -> list[Answered]:
         """The answers, in order.  tagged: tagged metrics, whose hashed files do not tell their names."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
-        connection.request("POST", "/tags/tagMultiSeries", urlencode([("path", metric) for metric in tagged]),
-                           {"Content-Type": "application/x-www-form-urlencoded"})
+        connection.request(
+            "POST",
+            "/tags/tagMultiSeries",
+            urlencode([("path", metric) for metric in tagged]),
+            {"Content-Type": "application/x-www-form-urlencoded"},
+        )
         answer = connection.getresponse()
         if answer.status != 200:
             raise SystemExit(f"tags were answered {answer.status}: {answer.read()[:300]!r}")
         connection.close()
-        return [self._get(f"{question.path}?{urlencode(question.parameters, doseq=True)}") for question in questions]
+        return [self._ask(question) for question in questions]
