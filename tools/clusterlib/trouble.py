@@ -98,7 +98,8 @@ class Trouble:
         """Mend what is due, and do the next deed if it is time."""
         now = time.monotonic()
         for name, (due, mend) in list(self._mending.items()):
-            if due <= now:
+            # To mend one may have given another more time.
+            if due <= now and self._mending.get(name) == (due, mend):
                 del self._mending[name]
                 mend()
         if now >= self._next:
@@ -107,9 +108,9 @@ class Trouble:
 
     def mend_all(self) -> None:
         """No trouble any more: everything runs."""
-        for name, (_, mend) in list(self._mending.items()):
-            del self._mending[name]
+        for _, mend in list(self._mending.values()):
             mend()
+        self._mending.clear()
         for program in (*self._cluster.caches.values(), *self._cluster.relays.values()):
             program.wait()
 
@@ -214,13 +215,16 @@ class Trouble:
         def free() -> None:
             (disk / "ballast").unlink()
             self._say(f"the disk of machine {name} has room again")
+            if relay is not None:
+                # Not before it has had the time to put on disk what it should have put there.
+                self._mending[relay.name] = (time.monotonic() + CATCHING_UP, lambda: None)
             if not cache.runs:
                 cache.start()
 
         pause = self._later(cache, FULL, free)
         if relay is not None:
-            # Not before it has had the time to put on disk what it should have put there.
-            self._mending[relay.name] = (time.monotonic() + pause + CATCHING_UP, lambda: None)
+            # Until there is room, however late that is: to end a program may take longer than a disk is to be full.
+            self._mending[relay.name] = (float("inf"), lambda: None)
         killed = self._random.random() < 0.5
         if killed:
             time.sleep(min(2.0, pause / 2))
