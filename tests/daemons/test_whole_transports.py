@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from support.certificates import Authority
 from support.ports import free_ports
 from support.running import REPOSITORY, RunningDaemon, dropped
-from support.running_relay import RunningRelay
+from support.running_relay import RunningRelay, ended_with_the_test
 from support.waiting import until
 from support.whole import until_received
 
@@ -27,18 +28,9 @@ Start = Callable[..., RunningDaemon]
 @pytest.fixture
 def relays(tmp_path: Path) -> Iterator[Callable[..., RunningRelay]]:
     """Start relays with these [relay] settings; all end with the test."""
-    begun: list[RunningRelay] = []
-
-    def begin(destinations: list[str], extra: dict[str, object]) -> RunningRelay:
-        relay = RunningRelay(tmp_path / f"relay{len(begun)}", destinations, extra)
-        begun.append(relay)
-        relay.start()
-        return relay
-
-    yield begin
-    for relay in begun:
-        if relay.process is not None and relay.process.poll() is None:
-            relay.kill()
+    number = itertools.count()
+    with ended_with_the_test() as begin:
+        yield lambda destinations, extra: begin(RunningRelay(tmp_path / f"relay{next(number)}", destinations, extra))
 
 
 def test_points_arrive_in_every_way(
