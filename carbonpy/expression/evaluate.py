@@ -105,20 +105,14 @@ class Evaluation:
             try:
                 tree = self._parse(target)
                 trees.append(tree)
-                if isinstance(tree, Path):
-                    plan[reading(tree.text, context.start, context.end)] = None
-                else:
-                    plan.update(dict.fromkeys(self._readings(tree, context, {})))
+                plan.update(dict.fromkeys(self._readings(tree, context, {})))
             except QueryError as error:
                 raise _about(target, error) from None
         self._read(list(plan))
         answer: list[Series] = []
         for target, tree in zip(targets, trees):
             try:
-                if isinstance(tree, Path):
-                    answer.extend(self._read_series(tree, context))
-                else:
-                    answer.extend(self._series(tree, context, {}))
+                answer.extend(self._series(tree, context, {}))
             except QueryError as error:
                 raise _about(target, error) from None
         return answer
@@ -167,6 +161,8 @@ class Evaluation:
 
     def _series(self, tree: Expression, context: Context, variables: Variables) -> list[Series]:
         """As `_value`, for places where nothing but a list of series will do."""
+        if isinstance(tree, Path):
+            return self._read_series(substituted(tree, variables), context)
         value = self._value(tree, context, variables)
         if any(isinstance(one, list) for one in value):
             raise QueryError("the target gives lists of series; put it into reduceSeries()")
@@ -220,6 +216,8 @@ class Evaluation:
     # Reading
 
     def _readings(self, tree: Expression, context: Context, variables: Variables) -> list[Reading]:
+        if isinstance(tree, Path):
+            return [reading(substituted(tree, variables).text, context.start, context.end)]
         return readings([tree], context.start, context.end, self._library, variables, self._templates)
 
     def _read(self, wanted: Sequence[Reading]) -> None:

@@ -16,6 +16,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -191,7 +192,8 @@ class Headers:
 
     def __init__(self) -> None:
         self._parsed: dict[bytes, Header] = {}
-        self._infos: dict[Header, Info] = {}
+        #: How a file with this header is made.
+        self.info = lru_cache(_HEADERS_KEPT)(_info)
 
     def parsed(self, head: bytes, path: str) -> Header:
         """The header that a file begins with.  Raises as `parse_header` does."""
@@ -203,16 +205,10 @@ class Headers:
             self._parsed[head] = header
         return header
 
-    def info(self, header: Header) -> Info:
-        """The same for those who ask how a file is made."""
-        info = self._infos.get(header)
-        if info is None:
-            archives = tuple(Archive(archive.step, archive.points) for archive in header.archives)
-            info = Info(header.method_name, header.xff, archives)
-            if len(self._infos) >= _HEADERS_KEPT:
-                self._infos = {}
-            self._infos[header] = info
-        return info
+
+def _info(header: Header) -> Info:
+    archives = tuple(Archive(archive.step, archive.points) for archive in header.archives)
+    return Info(header.method_name, header.xff, archives)
 
 
 class FileReader:

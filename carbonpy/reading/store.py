@@ -37,13 +37,6 @@ class Info(NamedTuple):
         """Seconds that the file reaches back."""
         return max((archive.retention for archive in self.archives), default=0)
 
-    def points(self, from_time: int, until_time: int, now: int) -> int:
-        """About how many points a question at `now` for this time is answered with."""
-        for archive in self.archives:
-            if archive.retention >= now - from_time or archive is self.archives[-1]:
-                return min(max(0, until_time - from_time) // archive.step, archive.points) + 1
-        return 0
-
 
 @dataclass
 class Fetched:

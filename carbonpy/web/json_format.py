@@ -6,8 +6,8 @@ series.  A value that is not finite is ``null``.
 Nearly all of the work is turning float64 to text.  One template per grid holds the timestamps and all
 that stands around the values, so that ``template % values`` makes a series in one go.  Where `orjson` is
 installed (the extra ``carbonpy[fast]``) it writes the values, several times faster and with the same
-numbers, a few of them in another notation (``1e16`` for ``1e+16``).  The texts of a long series are then laid
-between its timestamps by numpy: to split and to join them would take longer than to write them.
+numbers, a few of them in another notation (``1e16`` for ``1e+16``).  What stands between the numbers of a long series
+is then put there by one replacement of their commas: to split and to join them would take longer than to write them.
 """
 
 from __future__ import annotations

@@ -34,9 +34,9 @@ class Limits(NamedTuple):
     names: int = 5_000_000
     #: Requests that may wait for or be in the thread pool; more are told to come back.
     waiting: int = 200
-    #: A render of at most so many literal targets is fetched at once in the reactor's thread ...
+    #: A render of at most so many literal targets is made at once in the reactor's thread ...
     direct_targets: int = 4
-    #: ... and written there too if it has at most so many points.
+    #: ... if at most so many points are read for it.
     direct_points: int = 12_000
 
 
