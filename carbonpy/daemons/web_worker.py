@@ -32,6 +32,7 @@ from carbonpy.daemons.sources import Sources
 from carbonpy.daemons.worker_talk import Points, pack_answer, pack_peek, pack_piece, unpack_points, unpack_query
 from carbonpy.errors import CarbonError
 from carbonpy.net.children import OUT_OF_MEMORY
+from carbonpy.net.trays import MEMORY_FD, RETURNED_FD, TrayWriter, map_memory
 from carbonpy.web.answer import Answer
 from carbonpy.web.limits import ClientLeft
 from carbonpy.web.service import Report
@@ -42,8 +43,6 @@ _NICENESS = 5
 _READ = 1 << 20
 #: Pieces that one call of the system writes.
 _PIECES = 512
-#: Bytes of an answer that go to the daemon together while the rest is made.
-_TOGETHER = 1 << 18
 #: Bytes that the line to the daemon takes without being read, where the system lets us choose.
 _PIPE = 1 << 20
 #: Seconds between two looks whether the client has left.
@@ -223,6 +222,7 @@ def _die_with_parent() -> None:
 def serve(input_fd: int, output_fd: int) -> None:
     """Answer queries until the input ends.  Raises ParentGone."""
     line = Line(input_fd, output_fd)
+    trays = TrayWriter(map_memory(MEMORY_FD), RETURNED_FD)
     setup = line.take()
 
     def report(what: str, error: BaseException) -> None:
@@ -267,7 +267,7 @@ def serve(input_fd: int, output_fd: int) -> None:
                 line.say(pack_answer(answer, last))
             else:
                 line.say(pack_answer(answer))
-                last = _pour(line, answer, answer.rest, report)
+                last = _pour(line, trays, answer, answer.rest, report)
             signal.setitimer(signal.ITIMER_REAL, 0)
             if last:
                 return
@@ -282,20 +282,18 @@ def serve(input_fd: int, output_fd: int) -> None:
                 kept = False
 
 
-def _pour(line: Line, answer: Answer, rest: Iterator[bytes], report: Report) -> bool:
+def _pour(line: Line, trays: TrayWriter, answer: Answer, rest: Iterator[Blob], report: Report) -> bool:
     """Make the rest of an answer and send it on the way; whether the process ends after that."""
     began = time.monotonic()
     kind = "end"
     try:
-        waiting: list[bytes] = []
-        size = 0
         for chunk in rest:
-            waiting.append(chunk)
-            size += len(chunk)
-            if size >= _TOGETHER:
-                line.say(pack_piece(waiting))
-                waiting, size = [], 0
-        line.say(pack_piece(waiting))
+            for place in trays.put(chunk):
+                line.say(pack_piece(place))
+        for place in trays.flush():
+            line.say(pack_piece(place))
+    except EOFError:
+        raise ParentGone from None
     except (ParentGone, MemoryError):
         raise
     except ClientLeft:
@@ -303,6 +301,7 @@ def _pour(line: Line, answer: Answer, rest: Iterator[bytes], report: Report) -> 
     except Exception as error:
         kind = "broken"
         report("an answer broke off", error)
+    trays.forget()
     last = _resident() > _LARGE and _is_bloated(answer)
     cost = answer.cost._replace(write_seconds=time.monotonic() - began)
     line.say(pack(kind, {"cost": cost._asdict(), "last": last}))

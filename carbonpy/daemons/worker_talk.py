@@ -4,8 +4,8 @@
     setup    how to make the service    (first)
     rules    texts of the rules files
     query    a Query                                 answer  an Answer without its body, which follows as it is
-                                                     piece   (size) more of the body of an answer with the field
-                                                             ``more``, which follows as it is
+                                                     piece   (at, size) more of the body of an answer with the
+                                                             field ``more``, on a tray
                                                      end     (cost) that was all of it
                                                      broken  the rest cannot be made
     leave    the client has left
@@ -13,6 +13,8 @@
     named    done                            <-      names   bring what was noted into the catalogue
     unserved it could not be done
                                                      log     what happened, for the daemon's log
+
+A daemon gives each tray back, see `carbonpy.net.trays`.
 
 The law: what was packed is unpacked equal, and only plain values travel: JSON and columns.
 """
@@ -25,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from carbonpy.net.trays import Place
 from carbonpy.web.answer import Answer, Cost, Query
 from carbonpy.web.parameters import Parameters
 from carbonpy.writing.parcel import Blob, Parcel, pack
@@ -88,9 +91,10 @@ def unpack_answer(fields: dict[str, Any], chunks: Sequence[bytes]) -> Answer:
     )
 
 
-def pack_piece(chunks: Sequence[bytes]) -> list[Blob]:
-    """The parcel ``piece`` and what belongs to it."""
-    return [*pack("piece", {"size": sum(map(len, chunks))}), *chunks]
+def pack_piece(place: Place) -> list[Blob]:
+    """The parcel ``piece``, which says where it lies."""
+    at, size = place
+    return pack("piece", {"at": at, "size": size})
 
 
 def pack_peek(metrics: Iterable[str]) -> list[Blob]:

@@ -8,6 +8,7 @@ The law.
   that takes longer than it may, or whose client has left and which does not heed it, is killed; the
   others go on.
 * An answer may come in parts: then its beginning is given out at once with a `Body`, which either ends or fails.
+* The parts come on trays (`carbonpy.net.trays`), all else through a pipe.
 * A process may ask back (`serve`); the reactor's thread is not held up by what it asks or answers.
 * The processes end when this one does.
 """
@@ -28,6 +29,7 @@ from twisted.python.failure import Failure
 from carbonpy.counters import Counter
 from carbonpy.errors import CarbonError
 from carbonpy.net.children import OUT_OF_MEMORY, command, environment
+from carbonpy.net.trays import MEMORY_FD, RETURNED_FD, make_memory, map_memory
 from carbonpy.writing.parcel import Blob, Parcel, ParcelBuffer, pack
 
 log = Logger("web")
@@ -37,7 +39,7 @@ _GRACE = 2.0
 _PATIENCE = 2.0
 #: Bytes that are read from a process in one turn of the reactor.
 _READ_MOST = 1 << 19
-#: Bytes that are read at once of a body, into memory that is used again and again.
+#: Bytes that are read at once of a body.
 _READ_PIECE = 1 << 18
 #: Bytes that are read at once of all else, so that little of a body comes with the head of its parcel.
 _READ_HEAD = 1 << 13
@@ -67,7 +69,7 @@ class Bounds(NamedTuple):
 class Worked(NamedTuple):
     """What a process has answered: the fields of its parcel ``answer``, and the body that followed it, in pieces.
 
-    body: what is still to come of it.
+    body: what comes of it on trays.
     """
 
     fields: dict[str, Any]
@@ -162,8 +164,6 @@ class WebWorkers:
         self._workers: list[_Worker] = []
         self._idle: list[_Worker] = []
         self._stopping = False
-        #: Where what processes say is read to.
-        self.room = memoryview(bytearray(_READ_PIECE))
         #: Processes that were killed because of their query, and that ended by themselves in the middle of one.
         self.killed = Counter()
         self.died = Counter()
@@ -224,7 +224,13 @@ class WebWorkers:
         worker = _Worker(self, self._reactor)
         words = command(self._module)
         try:
-            self._reactor.spawnProcess(worker, words[0], words, environment(), childFDs={0: "w", 1: "r", 2: 2})
+            fd = make_memory()
+            try:
+                worker.memory = map_memory(fd)
+                fds: dict[int, Any] = {0: "w", 1: "r", 2: 2, MEMORY_FD: fd, RETURNED_FD: "w"}
+                self._reactor.spawnProcess(worker, words[0], words, environment(), childFDs=fds)
+            finally:
+                os.close(fd)
         except OSError as error:
             log.error("a process for queries cannot be started: {error}", error=str(error))
             job.fail(QueryEnded("the server cannot start a process for this query; ask again in a moment"))
@@ -317,6 +323,10 @@ class _Worker(ProcessProtocol):
         self._expected = False
         self._alive = True
         self._held = False
+        #: What was read and waits, since the body is held.
+        self._later = b""
+        #: That of its trays.
+        self.memory = memoryview(b"")
 
     @property
     def pid(self) -> int | None:
@@ -405,35 +415,37 @@ class _Worker(ProcessProtocol):
         self._came(data)
         # Twisted reads little at a time, and answers may be large.
         pipe = self.transport.pipes.get(1)
-        room = self._pool.room
         size = 0
         while pipe is not None and size < _READ_MOST and not self._held:
             try:
-                count = os.readv(pipe.fd, [room[: self._missing or _READ_HEAD]])
+                data = os.read(pipe.fd, min(self._missing, _READ_PIECE) or _READ_HEAD)
             except OSError:
                 break
-            if not count:  # the end, which Twisted will come across itself
+            if not data:  # the end, which Twisted will come across itself
                 break
-            size += count
-            self._came(room[:count])
+            size += len(data)
+            self._came(data)
 
     def _hold(self, held: bool) -> None:
-        """Leave what the process says in its pipe, or go on to take it."""
+        """Leave what the process says in its pipe, and on its trays, or go on to take it."""
         pipe = self.transport.pipes.get(1)
         if held != self._held and pipe is not None:
             self._held = held
             (pipe.stopReading if held else pipe.startReading)()
+            if self._later and not held:
+                self._reactor.callLater(0, self._came, b"")
 
-    def _came(self, data: Blob) -> None:
+    def _came(self, data: bytes) -> None:
+        if self._later:
+            data, self._later = self._later + data, b""
         while data:
+            if self._held:
+                self._later = data
+                return
             if self._missing:
                 piece, data = data[: self._missing], data[self._missing :]
                 self._missing -= len(piece)
-                body = None if self._job is None else self._job.body
-                if body is not None:
-                    body.add(piece)
-                else:
-                    self._chunks.append(bytes(piece))
+                self._chunks.append(piece)
             else:
                 first = self._buffer.first(data)
                 if first is None:
@@ -450,7 +462,7 @@ class _Worker(ProcessProtocol):
             else:
                 self._fields, self._missing = parcel.fields, parcel.fields.pop("size")
         elif parcel.kind == "piece":
-            self._missing = parcel.fields["size"]
+            self._took(parcel.fields["at"], parcel.fields["size"])
         elif parcel.kind in ("end", "broken"):
             if parcel.kind == "broken" and self._job is not None and self._job.body is not None:
                 self._job.body.fail()
@@ -459,6 +471,17 @@ class _Worker(ProcessProtocol):
             log.error("{what}: {text}", what=parcel.fields["what"], text=parcel.fields["text"])
         else:
             maybeDeferred(self._pool.serve, parcel).addCallbacks(self.send, self._unserved)
+
+    def _took(self, at: int, size: int) -> None:
+        """A tray came; it goes back."""
+        if self._job is not None and self._job.body is not None:
+            self._job.body.add(self.memory[at : at + size])
+        pipe = self.transport.pipes.get(RETURNED_FD)
+        if pipe is not None:
+            try:
+                os.write(pipe.fd, b".")
+            except OSError:  # the process has ended
+                pass
 
     def _begun(self, fields: dict[str, Any]) -> None:
         """The beginning of an answer is there; its body comes in pieces."""
@@ -507,6 +530,7 @@ class _Worker(ProcessProtocol):
         elif not self._expected:
             log.warn("a process for queries ended: {why}", why=reason.getErrorMessage())
         self._retire()
+        self.memory = memoryview(b"")
         self._ended.callback(None)
 
     def _why(self, reason: Failure) -> Exception:

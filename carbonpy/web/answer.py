@@ -20,6 +20,8 @@ from carbonpy.errors import QueryError
 from carbonpy.web.parameters import Parameters
 
 Headers = tuple[tuple[str, str], ...]
+#: A part of a body.
+Blob = bytes | memoryview
 
 TEXT = "text/plain; charset=utf-8"
 #: What find, expand and the like say about caching.
@@ -46,7 +48,7 @@ NO_COST = Cost()
 class Taking(Protocol):
     """Takes the rest of an answer as it comes."""
 
-    def add(self, piece: bytes | memoryview) -> None:
+    def add(self, piece: Blob) -> None:
         """Another piece; a view is only good until this returns."""
 
     def end(self, cost: Cost) -> None:
@@ -86,7 +88,7 @@ class Answer:
     kept: int = 0
     cost: Cost = NO_COST
     partial: tuple[str, ...] = ()
-    rest: Iterator[bytes] | None = None
+    rest: Iterator[Blob] | None = None
     rest_size: int | None = None
     coming: Coming | None = None
 

@@ -15,7 +15,7 @@ from twisted.internet.tcp import Server
 from twisted.web.http import HTTPChannel
 from twisted.web.http_headers import Headers
 
-Blob = bytes | memoryview
+from carbonpy.web.answer import Blob
 
 
 def line(name: str, value: str) -> bytes:

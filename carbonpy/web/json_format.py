@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carbonpy.series.series import Series, Values
+from carbonpy.web.answer import Blob
 
 #: Values (or whole numbers) to a JSON list of numbers without white space, null for what is not finite.
 Numbers = Callable[[NDArray[Any]], bytes]
@@ -85,7 +86,7 @@ def json_chunks(
     return (piece.written() for piece in _json_pieces(answer, no_nulls, _Templates(numbers, grids)))
 
 
-def measured_json(answer: Iterable[Series], *, no_nulls: bool = False, numbers: Numbers) -> tuple[int, Iterator[bytes]]:
+def measured_json(answer: Iterable[Series], *, no_nulls: bool = False, numbers: Numbers) -> tuple[int, Iterator[Blob]]:
     """How many bytes `json_chunks` makes, and those.
 
     All numbers are written at once for that (some 20 bytes each), what stands around them as it is taken.
@@ -94,7 +95,7 @@ def measured_json(answer: Iterable[Series], *, no_nulls: bool = False, numbers: 
     size = sum(piece.size for piece in pieces)
     pieces.reverse()
     # Each piece is forgotten when it is written.
-    return size, (pieces.pop().written() for _ in range(len(pieces)))
+    return size, (part for _ in range(len(pieces)) for part in pieces.pop().parts())
 
 
 def _json_pieces(answer: Iterable[Series], no_nulls: bool, templates: _Templates) -> Iterator[_Bytes | _Spread]:
@@ -166,6 +167,10 @@ class _Bytes(NamedTuple):
         """They."""
         return self.text
 
+    def parts(self) -> tuple[Blob, ...]:
+        """They, in one part."""
+        return (self.text,)
+
 
 class _Around(NamedTuple):
     """What stands around the numbers of a grid.
@@ -200,7 +205,11 @@ class _Spread(NamedTuple):
         return len(self.around.gaps) * (self.around.gaps.itemsize - 1)
 
     def written(self) -> bytes:
-        """The points of a grid between head and tail.
+        """The points of a grid between head and tail."""
+        return b"".join(self.parts())
+
+    def parts(self) -> tuple[Blob, ...]:
+        """The same in parts.
 
         Each comma becomes a gap, which is quick since all are as wide; then each gap gets its own timestamp.
         """
@@ -208,11 +217,10 @@ class _Spread(NamedTuple):
         width = gaps.itemsize
         places = (np.frombuffer(self.text, np.uint8) == _COMMA).nonzero()[0]
         places += shift
-        places -= 1
-        points = bytearray(self.text[1:-1]).replace(b",", gaps[:1].tobytes())
+        points = bytearray(self.text).replace(b",", gaps[:1].tobytes())
         if len(gaps):
             np.ndarray((len(points) - width + 1,), gaps.dtype, points, 0, (1,))[places] = gaps
-        return b"".join((self.head, first, points, last, self.tail))
+        return self.head + first, memoryview(points)[1:-1], last + self.tail
 
 
 class _Templates:

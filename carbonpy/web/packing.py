@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
 
-from carbonpy.web.answer import Answer
+from carbonpy.web.answer import Answer, Blob
 
 #: The header that says what may be missing.
 PARTIAL = "X-Carbonpy-Partial"
@@ -45,7 +45,7 @@ def pack(answer: Answer, accept_encoding: str) -> Answer:
     return replace(answer, headers=(*headers, ("Content-Encoding", "gzip")), chunks=[body])
 
 
-def _compressed(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def _compressed(chunks: Iterable[Blob]) -> Iterator[bytes]:
     compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, 31)
     for chunk in chunks:
         yield compressor.compress(chunk)

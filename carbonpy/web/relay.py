@@ -14,7 +14,7 @@ from typing import Any
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
-from carbonpy.web.answer import Coming, Cost
+from carbonpy.web.answer import Blob, Coming, Cost
 
 #: Seconds that the making of an answer waits for a client that is slower; then the rest goes to memory.
 _HELD = 0.1
@@ -62,7 +62,7 @@ class Relay:
 
     # ---- what comes
 
-    def add(self, piece: bytes | memoryview) -> None:
+    def add(self, piece: Blob) -> None:
         """Another piece; see `Taking`."""
         if self._ended:
             return

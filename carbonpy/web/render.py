@@ -29,7 +29,7 @@ from carbonpy.series import attime
 from carbonpy.series.consolidation import thin
 from carbonpy.series.series import Series
 from carbonpy.web import formats, json_format
-from carbonpy.web.answer import NO_COST, Answer, Cost, Query, caching, jsonp, sentence
+from carbonpy.web.answer import NO_COST, Answer, Blob, Cost, Query, caching, jsonp, sentence
 from carbonpy.web.limits import Budget, Limits
 from carbonpy.web.parameters import Parameters
 from carbonpy.wire import protobuf
@@ -262,7 +262,7 @@ class Renderer:
             return sentence("nothing matches", 404)
         began = self._monotonic()
         chunks: Sequence[bytes] = []
-        rest: Iterator[bytes] | None = None
+        rest: Iterator[Blob] | None = None
         size: int | None = None
         if streamed and result.cost.points >= _STREAMED:
             size, made = self._measured(plan, result, budget)
@@ -281,7 +281,7 @@ class Renderer:
             rest_size=size,
         )
 
-    def _measured(self, plan: Plan, result: Result, budget: Budget) -> tuple[int | None, Iterable[bytes]]:
+    def _measured(self, plan: Plan, result: Result, budget: Budget) -> tuple[int | None, Iterable[Blob]]:
         """The chunks and their size in all, if that is known before they are made.
 
         A client reads an answer whose size it knows in half the time, and can say how much is still to come.

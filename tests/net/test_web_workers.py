@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 WORKER = """
 import os, sys, time
 from carbonpy.net.children import OUT_OF_MEMORY
+from carbonpy.net.trays import MEMORY_FD, RETURNED_FD, TrayWriter, map_memory
 from carbonpy.writing.parcel import pack, receive
 
 def read(size):
@@ -38,6 +39,12 @@ def write(pieces):
         data = data[os.write(1, data):]
 
 setup = receive(read)
+trays = TrayWriter(map_memory(MEMORY_FD), RETURNED_FD)
+
+def tell(places):
+    for at, size in places:
+        write(pack("piece", {"at": at, "size": size}))
+
 while (parcel := receive(read)) is not None:
     what = parcel.fields.get("what") if parcel.kind == "query" else parcel.kind
     if what == "hang":
@@ -52,7 +59,8 @@ while (parcel := receive(read)) is not None:
         for number in range(30):
             if number == 0:
                 write(pack("answer", {"more": True, "size": 0}))
-            write([*pack("piece", {"size": 100_000}), bytes([number]) * 100_000])
+            tell(trays.put(bytes([number]) * 100_000))
+        tell(trays.flush())
         if what == "dies":
             os._exit(3)
         if what == "stalls":
@@ -91,6 +99,8 @@ def pool(processes=1, seconds=20.0, waiting=5, idle=60.0, serve=serve):
 
 def ask(pool, what):
     return pool.ask(pack("query", {"what": what}))
+
+PARTS = b"".join(bytes([number]) * 100_000 for number in range(30))
 
 def all_of(worked):
     # A Deferred of the pieces, and what ended them.
@@ -190,9 +200,36 @@ def test_an_answer_may_come_in_parts_and_only_its_end_frees_the_process(tmp_path
     after = ask(workers, "next")
     yield until("pieces have come", lambda: worked.body._came)
     body, fields = yield all_of(worked)
-    assert body == b"".join(bytes([number]) * 100_000 for number in range(30)) and fields["cost"] == 7
+    assert body == PARTS and fields["cost"] == 7
     worked = yield after
     assert worked.fields["what"] == "next" and len(workers.pids) == 1
+    """,
+    )
+
+
+def test_an_answer_that_is_held_waits_on_its_trays_and_then_comes_whole(tmp_path: Path) -> None:
+    """Whoever takes it may say at any piece that it is enough for now; what has come already is not given then."""
+    run(
+        tmp_path,
+        """
+    workers = pool()
+    for held in (0.0, 0.02):
+        worked = yield ask(workers, "parts")
+        over, pieces, waits = Deferred(), [], []
+        def add(piece):
+            assert not waits, "a piece came while they are held"
+            pieces.append(bytes(piece))
+            worked.body.hold(True)
+            waits.append(reactor.callLater(held, go_on))
+        def go_on():
+            del waits[:]
+            worked.body.hold(False)
+        worked.body.listen(add, over.callback, lambda: over.callback(None))
+        fields = yield over
+        assert b"".join(pieces) == PARTS and fields["cost"] == 7, (len(pieces), fields)
+        assert len(pieces) == 6, len(pieces)
+    worked = yield ask(workers, "next")
+    assert len(workers.pids) == 1
     """,
     )
 
