@@ -60,13 +60,14 @@ class TrayWriter:
 
         A tray must be told of before the next is asked for.  Raises EOFError when the daemon is gone.
         """
-        while blob:
+        rest = memoryview(blob)
+        while rest:
             if not self._used:
                 self._wait()
             begin = self._start + self._used
-            size = min(len(blob), TRAY - self._used)
-            self._memory[begin : begin + size] = blob[:size]
-            blob = blob[size:]
+            size = min(len(rest), TRAY - self._used)
+            self._memory[begin : begin + size] = rest[:size]
+            rest = rest[size:]
             self._used += size
             if self._used == TRAY:
                 yield from self.flush()
