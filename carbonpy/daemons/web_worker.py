@@ -31,7 +31,7 @@ from carbonpy.daemons.querying import FilesAndCaches, Rulebook, SharedCatalog, m
 from carbonpy.daemons.sources import Sources
 from carbonpy.daemons.worker_talk import Points, pack_answer, pack_peek, pack_piece, unpack_points, unpack_query
 from carbonpy.errors import CarbonError
-from carbonpy.net.children import OUT_OF_MEMORY
+from carbonpy.net.children import OUT_OF_MEMORY, ParentGone
 from carbonpy.net.trays import MEMORY_FD, RETURNED_FD, TrayWriter, map_memory
 from carbonpy.web.answer import Answer
 from carbonpy.web.limits import ClientLeft
@@ -57,10 +57,6 @@ _PAUSE = 30.0
 _STACK = 1 << 20
 _NO_POINTS: Points = (np.empty(0, np.uint32), np.empty(0, np.float64))
 _PR_SET_PDEATHSIG = 1
-
-
-class ParentGone(Exception):
-    """The daemon closed the line; there is nobody to answer."""
 
 
 class Line:
@@ -292,8 +288,6 @@ def _pour(line: Line, trays: TrayWriter, answer: Answer, rest: Iterator[Blob], r
                 line.say(pack_piece(place))
         for place in trays.flush():
             line.say(pack_piece(place))
-    except EOFError:
-        raise ParentGone from None
     except (ParentGone, MemoryError):
         raise
     except ClientLeft:

@@ -16,6 +16,10 @@ OUT_OF_MEMORY = 77
 _ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
+class ParentGone(Exception):
+    """The daemon closed the line to its child; there is nobody to answer."""
+
+
 def command(module: str) -> list[str]:
     """What starts a module as a process; the program is its first word."""
     return [sys.executable, "-m", module]

@@ -13,6 +13,8 @@ import os
 import tempfile
 from collections.abc import Iterator
 
+from carbonpy.net.children import ParentGone
+
 #: The descriptors by which a process has the memory, and the pipe through which trays come back.
 MEMORY_FD, RETURNED_FD = 3, 4
 #: Bytes of a tray, and how many there are.  More bytes in all would not stay in a processor's cache.
@@ -58,7 +60,7 @@ class TrayWriter:
     def put(self, blob: bytes | memoryview) -> Iterator[Place]:
         """Put all of `blob` into trays, and give those that are full.
 
-        A tray must be told of before the next is asked for.  Raises EOFError when the daemon is gone.
+        A tray must be told of before the next is asked for.  Raises ParentGone.
         """
         rest = memoryview(blob)
         while rest:
@@ -89,5 +91,5 @@ class TrayWriter:
         if not self._free:
             self._free = len(os.read(self._returned, TRAYS))
             if not self._free:
-                raise EOFError
+                raise ParentGone
         self._free -= 1

@@ -83,7 +83,7 @@ def json_chunks(
     """
     if pretty:
         return _pretty_chunks(answer, no_nulls, _Templates(numbers))
-    return (piece.written() for piece in _json_pieces(answer, no_nulls, _Templates(numbers, grids)))
+    return (b"".join(piece.parts()) for piece in _json_pieces(answer, no_nulls, _Templates(numbers, grids)))
 
 
 def measured_json(answer: Iterable[Series], *, no_nulls: bool = False, numbers: Numbers) -> tuple[int, Iterator[Blob]]:
@@ -163,10 +163,6 @@ class _Bytes(NamedTuple):
         """Bytes."""
         return len(self.text)
 
-    def written(self) -> bytes:
-        """They."""
-        return self.text
-
     def parts(self) -> tuple[Blob, ...]:
         """They, in one part."""
         return (self.text,)
@@ -204,12 +200,8 @@ class _Spread(NamedTuple):
         """Bytes that gaps have more than the commas of the list."""
         return len(self.around.gaps) * (self.around.gaps.itemsize - 1)
 
-    def written(self) -> bytes:
-        """The points of a grid between head and tail."""
-        return b"".join(self.parts())
-
     def parts(self) -> tuple[Blob, ...]:
-        """The same in parts.
+        """The points of a grid between head and tail.
 
         Each comma becomes a gap, which is quick since all are as wide; then each gap gets its own timestamp.
         """
@@ -241,7 +233,7 @@ class _Templates:
 
     def filled(self, values: Values, times: Sequence[int]) -> bytes:
         """``[point, point ...]``."""
-        return self.between(b"", values, times, b"").written()
+        return b"".join(self.between(b"", values, times, b"").parts())
 
     def between(self, head: bytes, values: Values, times: Sequence[int], tail: bytes) -> _Bytes | _Spread:
         """The same with something before it and behind it."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from carbonpy.net.children import ParentGone
 from carbonpy.net.trays import TRAY, TRAYS, TrayWriter, make_memory, map_memory
 
 
@@ -93,7 +94,7 @@ def test_a_process_that_waits_for_a_tray_hears_when_the_daemon_is_gone(
     source, sink = returned
     trays = TrayWriter(memory, source)
     os.close(sink)
-    with pytest.raises(EOFError):
+    with pytest.raises(ParentGone):
         for _ in range(TRAYS + 1):
             list(trays.put(bytes(TRAY)))
 
