@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -328,6 +329,26 @@ def test_ctrl_c_ends_a_command_at_once_and_quietly(tmp_path: Path) -> None:
     _, told = child.communicate(timeout=60)
     assert (child.returncode, told) == (130, "")
     assert any(path.stat().st_ino == inodes[path] for path in paths)
+    assert leftovers(tmp_path) == []
+
+
+def test_ctrl_c_leaves_processes_alone_that_have_just_begun(tmp_path: Path) -> None:
+    """It may come between the fork and the moment in which a process has said that it is not for it."""
+    lay(tmp_path, data_with(), 100)
+    program = """
+import os, signal, sys
+from carbonpy.cli.main import main
+os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGINT))
+sys.exit(main(["whisper", "resize", "--nobackup", "--jobs", "3", sys.argv[1], "60:3000", "300:5000"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0 and re.fullmatch(r"100 files, 100 changed, 0 failed, .*\n", done.stderr), done.stderr
     assert leftovers(tmp_path) == []
 
 

@@ -109,10 +109,14 @@ class RunningAggregatorCache(RunningDaemon):
 
 
 def stored(tree: Path) -> dict[str, list[float | None]]:
-    """The seconds around NOW of all files below `tree`."""
-    return {
-        str(path.relative_to(tree)): list(whisper.fetch(str(path), NOW - 20, NOW)[1]) for path in tree.rglob("*.wsp")
-    }
+    """The seconds around NOW of all files below `tree`.  Raises ValueError while carbon is making one in its place."""
+    try:
+        return {
+            str(path.relative_to(tree)): list(whisper.fetch(str(path), NOW - 20, NOW)[1])
+            for path in tree.rglob("*.wsp")
+        }
+    except whisper.CorruptWhisperFile as error:
+        raise ValueError(f"{error.path} is not whole yet") from error
 
 
 def test_carbon_aggregator_cache_and_we_store_the_same(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TextIO
 
 from carbonpy.errors import CarbonError
@@ -100,12 +101,24 @@ def each(work: Work, paths: Sequence[str], jobs: int = 0, *, waits: bool = False
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(count, context, initializer=_end_with, initargs=(os.getpid(),)) as pool:
         try:
-            yield from pool.map(guarded, paths, chunksize=_PORTION)
+            with _no_ctrl_c():
+                outcomes = pool.map(guarded, paths, chunksize=_PORTION)
+            yield from outcomes
         except BrokenProcessPool as error:
             raise CarbonError("a worker process was killed; files are whole, run the command again") from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+@contextmanager
+def _no_ctrl_c() -> Iterator[None]:
+    """Ctrl-C waits until the block ends; to processes that are forked in it it does not come before `_end_with`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_with(parent: int) -> None:
