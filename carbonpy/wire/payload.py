@@ -5,11 +5,10 @@
     message Point   { uint32 timestamp = 1;  double value = 2; }
 
 The law: `decode_points` gives what the protobuf library gives, points in the order in which they stand, fields that
-are not there as zero, of several the last one, unknown ones skipped (but for groups, which are not written any more);
-a frame that is no such message raises WireError, and nothing else
-does.  There is at most one point for two bytes of a frame.  A name that is not UTF-8 costs its own points.
-`encode_points` writes the bytes of carbon's client: points of one name together, names in the order of their first
-points, no field that is zero.
+are not there as zero, of several the last one, unknown ones skipped; a frame that is no such message raises WireError,
+and nothing else does.  There is at most one point for two bytes of a frame.  A name that is not UTF-8 costs its own
+points.  `encode_points` writes the bytes of carbon's client: points of one name together, names in the order of their
+first points, no field that is zero.
 
 Points as carbon writes them (a timestamp of five bytes, since 1978) are recognised by their shape and turned into
 columns at once; any other metric is read field by field.
@@ -36,6 +35,7 @@ _BARE, _BARE_SIZE = b"\x12\x06\x08", 8
 _SHORT = 12
 #: Keys of the first and second field where they are texts or messages.
 _FIRST, _SECOND = 0x0A, 0x12
+_GROUP_BEGINS, _GROUP_ENDS = 3, 4
 _SHIFTS = np.array([0, 7, 14, 21, 28], np.uint64)
 
 
@@ -197,6 +197,8 @@ def _skipped(data: bytes, position: int, end: int, wire: int) -> int:
     """Where a field that we do not know ends."""
     if wire == 0:
         return _varint(data, position, end)[1]
+    if wire == _GROUP_BEGINS:
+        return _after_group(data, position, end)
     if wire == 2:
         size, position = _size(data, position, end)
     elif wire in (1, 5):
@@ -206,6 +208,24 @@ def _skipped(data: bytes, position: int, end: int, wire: int) -> int:
     if size > end - position:
         raise _Broken("it ends in the middle of a field")
     return position + size
+
+
+def _after_group(data: bytes, position: int, end: int) -> int:
+    """Where a group ends, an old kind of message that has no size.
+
+    As the library does, it minds neither the number at its end nor those of the fields in it.
+    """
+    depth = 1
+    while depth:
+        key, position = _varint(data, position, end)
+        wire = key & 7
+        if wire == _GROUP_BEGINS:
+            depth += 1
+        elif wire == _GROUP_ENDS:
+            depth -= 1
+        else:
+            position = _skipped(data, position, end, wire)
+    return position
 
 
 def _is_utf8(name: bytes) -> bool:

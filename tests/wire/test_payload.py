@@ -98,6 +98,7 @@ FIELDS = st.deferred(
             st.builds(field, st.integers(1, 4), st.just(5), st.binary(min_size=4, max_size=4)),
             st.builds(field, st.integers(1, 4), st.just(2), st.binary(max_size=6)),
             st.builds(lambda n, inner: field(n, 2, inner[:127]), st.integers(1, 2), FIELDS),
+            st.builds(lambda n, inner: field(n, 3, inner) + field(n, 4, b""), st.integers(1, 4), FIELDS),
         ),
         max_size=4,
     ).map(b"".join)
@@ -108,6 +109,9 @@ FIELDS = st.deferred(
 @settings(max_examples=1500, deadline=None)
 @example(field(1, 2, b"\x0a\x01a" + field(2, 2, b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")))
 @example(field(1, 2, field(2, 2, b"") * 3 + b"\x0a\x01a\x0a\x01b"))
+@example(field(1, 2, b"\x0b\0\0\x9c\0"))
+@example(field(1, 2, field(3, 3, field(4, 3, b"") + b"\x0b\x0c\x24") + b"\x1c" + field(2, 2, b"\x08\x05")))
+@example(field(1, 2, b"\x0b\x08") + b"\x05\x0c")
 def test_any_message_is_read_as_the_library_reads_it(data) -> None:
     try:
         theirs = of_library(data)
@@ -125,7 +129,7 @@ def test_garbage_raises_nothing_but_a_wire_error(data) -> None:
 
 @given(POINTS, st.data())
 @settings(max_examples=300, deadline=None)
-def test_a_frame_with_one_wrong_byte_is_read_as_the_library_reads_it_or_refused(points, data) -> None:
+def test_a_frame_with_one_wrong_byte_is_read_as_the_library_reads_it(points, data) -> None:
     names, timestamps, values = [n.encode() for n, _, _ in points], [t for _, t, _ in points], [v for *_, v in points]
     raw = bytearray(encode_points(names, timestamps, values))
     if not raw:
@@ -135,10 +139,7 @@ def test_a_frame_with_one_wrong_byte_is_read_as_the_library_reads_it_or_refused(
         theirs = of_library(bytes(raw))
     except (DecodeError, UnicodeDecodeError):
         return
-    try:
-        assert ours(bytes(raw)) == theirs
-    except WireError as error:
-        assert "wire type" in str(error)  # a group
+    assert ours(bytes(raw)) == theirs
 
 
 def test_a_name_that_is_not_utf8_costs_its_own_points() -> None:
